@@ -1,0 +1,64 @@
+"""Python sources without what only people read, for a file that travels to small boards."""
+
+from __future__ import annotations
+
+import ast
+import io
+import tokenize
+
+_HOLDERS = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
+
+
+def strip(source: str) -> str:
+    """`source` without comments, with empty docstrings, and with every line where it was.
+
+    Lines are indented by a quarter of what they were. Tracebacks so name the lines of the
+    original. SyntaxError when it does not parse.
+    """
+    lines = source.splitlines(keepends=True)
+    for row, start, stop in sorted(_spans(source, lines), reverse=True):
+        lines[row] = lines[row][:start] + lines[row][stop:]
+    bare = [line.rstrip() for line in lines]
+    inside = _inside_strings("\n".join(bare) + "\n")
+    return "".join(
+        (line if row in inside else _shallow(line)) + "\n" for row, line in enumerate(bare)
+    )
+
+
+def _inside_strings(source: str) -> set[int]:
+    """The rows, from 0, that begin within a string: their spaces are its own."""
+    tokens = tokenize.generate_tokens(io.StringIO(source).readline)
+    return {row for token in tokens for row in range(token.start[0], token.end[0])}
+
+
+def _shallow(line: str) -> str:
+    code = line.lstrip(" ")
+    return " " * ((len(line) - len(code)) // 4) + code
+
+
+def _spans(source: str, lines: list[str]) -> list[tuple[int, int, int]]:
+    """(row, first column, column behind the last) of all that goes, rows from 0."""
+    found = [
+        (token.start[0] - 1, token.start[1], token.end[1])
+        for token in tokenize.generate_tokens(io.StringIO(source).readline)
+        if token.type == tokenize.COMMENT
+    ]
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, _HOLDERS) and ast.get_docstring(node, clean=False) is not None:
+            found += _inside_quotes(node.body[0], lines)
+    return found
+
+
+def _inside_quotes(docstring: ast.stmt, lines: list[str]) -> list[tuple[int, int, int]]:
+    """What stands between the first and the last three quotes of a docstring.
+
+    ast counts columns in bytes; only the closing quotes can stand behind other letters.
+    """
+    assert docstring.end_lineno is not None and docstring.end_col_offset is not None
+    first, last = docstring.lineno - 1, docstring.end_lineno - 1
+    start = docstring.col_offset + 3
+    stop = len(lines[last].encode()[: docstring.end_col_offset].decode()) - 3
+    if first == last:
+        return [(first, start, stop)]
+    between = [(row, 0, len(lines[row])) for row in range(first + 1, last)]
+    return [(first, start, len(lines[first])), *between, (last, 0, stop)]
