@@ -1,0 +1,65 @@
+"""Evaluation data that live on this board and never leave it: looked at in a child process.
+
+The file is an `.npz` as a user makes it (`x_test`, `y_test`, `scale`, `offset`) or as edgepack
+does (`x:<input>`, `y`). Only its digest, size and number of samples are told.
+"""
+
+import hashlib
+import os
+import stat
+from typing import Any, Dict, Optional
+
+import numpy as np
+
+from edgepack_agent import inputs
+from edgepack_agent.errors import AgentError
+
+_HINT = "Give the absolute path of an .npz that the login's user can read, as device:/PATH."
+_CHUNK = 1 << 20
+
+
+def examine(path: str) -> Dict[str, Any]:
+    """What the file is. AgentError EP301 for none that can be opened, EP302 for what is no data."""
+    sha256, size = digest(path)
+    try:
+        arrays, labels, _ = inputs.evaluation(inputs.open_npz(path), {})
+    except AgentError as error:
+        raise AgentError("EP302", error.what, error.hint) from None
+    if not arrays:
+        raise AgentError("EP302", "%s on the device has no x_test" % path, _HINT)
+    return {
+        "path": path,
+        "sha256": sha256,
+        "bytes": size,
+        "samples": min(len(array) for array in arrays.values()),
+        "task": _task(labels),
+    }
+
+
+def digest(path: str) -> Any:
+    """SHA-256 and size of a regular file; a pipe or a device is not even waited for."""
+    try:
+        handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    except (OSError, ValueError) as error:
+        raise AgentError(
+            "EP301", "%.200s on the device cannot be opened: %s" % (path, error), _HINT
+        ) from None
+    if not stat.S_ISREG(os.fstat(handle).st_mode):
+        os.close(handle)
+        raise AgentError("EP301", "%.200s on the device is no regular file" % path, _HINT)
+    with os.fdopen(handle, "rb") as file:
+        found, size = hashlib.sha256(), 0
+        for block in iter(lambda: file.read(_CHUNK), b""):
+            found.update(block)
+            size += len(block)
+    return found.hexdigest(), size
+
+
+def _task(labels: Optional[np.ndarray]) -> str:
+    """Whole numbers, one a sample, are classes, and so are one-hot rows; others are targets."""
+    if labels is None:
+        return "none"
+    whole = labels.dtype.kind in "iub" and labels.size == len(labels)
+    rows = labels.ndim == 2 and labels.shape[1] > 1 and np.isin(labels, (0, 1)).all()
+    one_hot = rows and (labels.sum(axis=1) == 1).all()
+    return "classification" if whole or one_hot else "regression"

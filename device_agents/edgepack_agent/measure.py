@@ -1,0 +1,287 @@
+"""Measuring: all variants loaded, then visited in seeded random order, round after round."""
+
+import random
+import threading
+import time
+from typing import Any, Callable, Dict, List, Optional, Set
+
+from edgepack_agent import disturbance, modes, sweep
+from edgepack_agent.afterwards import Afterwards
+from edgepack_agent.blobs import BlobStore
+from edgepack_agent.child import Cancelled, Nursery
+from edgepack_agent.errors import AgentError
+from edgepack_agent.job import Data, Job, RuntimeSpec
+from edgepack_agent.sampler import PERIOD_S, Sampler
+from edgepack_agent.subject import Subject, Visit
+
+PROGRESS_S = 1.0
+JUDGE_EVERY = 5  # rounds between two looks for disturbances
+
+Send = Callable[[Dict[str, Any]], None]
+
+
+class Bench:
+    """Measures the variants of one job. `send` takes events; `cancelled` ends the rounds."""
+
+    def __init__(
+        self,
+        job: Job,
+        store: BlobStore,
+        runtime: RuntimeSpec,
+        nursery: Nursery,
+        send: Send,
+        cancelled: threading.Event,
+        check: Callable[[], None],
+    ) -> None:
+        self._job = job
+        self._store = store
+        self._runtime = runtime
+        self._nursery = nursery
+        self._send = send
+        self._cancelled = cancelled
+        self._check = check
+        self._visited = sweep.subjects(job)
+        self._subjects = [subject for subject in self._visited if not subject.swept]
+        self._sampler = Sampler(nursery.pids, probes=job.probes)
+        self._judge_at = 0
+        self.excluded: Set[int] = set()
+        self.disturbances: List[Dict[str, Any]] = []
+
+    @property
+    def sampler(self) -> Sampler:
+        """What the board was seen to do during the rounds."""
+        return self._sampler
+
+    def run(self) -> List[Subject]:
+        """Load, warm up, measure, then outputs and quality; in the order of the job."""
+        try:
+            self._load_all()
+            self._sampler.start()
+            try:
+                self._rounds()
+            finally:
+                self._sampler.stop()
+                self._judge()
+                sweep.fold(self._visited, self.excluded, self.warn)
+            Afterwards(self._job, self._cancelled, self._send, self).run(self._subjects)
+        except Cancelled:
+            pass
+        for subject in self._subjects:
+            self._set_flags(subject)
+            subject.end()
+        return self._subjects
+
+    def ask(self, subject: Subject, command: Dict[str, Any]) -> Optional[Dict[str, Any]]:
+        """The child's reply, None when that was the end of it. The time comes off its budget.
+
+        Each variant may use an equal share of the job's timeout_s, so that one which hangs
+        leaves the others theirs, and all together end in time.
+        """
+
+        def forward(event: Dict[str, Any]) -> None:
+            if event["event"] == "progress":
+                event = dict(event, stage=command["do"])
+            self._send(dict(event, variant=subject.ref.name))
+
+        assert subject.child is not None
+        start = time.monotonic()
+        try:
+            return subject.child.ask(command, subject.budget_s, self._cancelled, forward)
+        except AgentError as error:
+            subject.fail(error)
+            return None
+        finally:
+            subject.budget_s = max(0.0, subject.budget_s - (time.monotonic() - start))
+
+    def warn(self, subject: Subject, what: str) -> None:
+        """Tell the log what is amiss with a variant."""
+        message = "%s: %s" % (subject.ref.name, what)
+        self._send({"event": "log", "level": "warning", "message": message})
+
+    def progress(self, stage: str, variant: Optional[str], done: float, total: float) -> None:
+        """Tell how far it is."""
+        self._send(
+            {"event": "progress", "stage": stage, "variant": variant, "done": done, "total": total}
+        )
+
+    def _load_all(self) -> None:
+        settings = self._job.settings
+        for number, subject in enumerate(self._visited):
+            if self._cancelled.is_set():
+                raise Cancelled
+            self.progress("load", subject.ref.name, number, len(self._visited))
+            reply = self.load(subject, settings.batch)
+            if reply is not None:
+                subject.loaded = reply
+                subject.warmup = self.warm_up(subject)
+                if subject.warmup is not None:
+                    subject.turn = modes.turn(settings, subject.warmup["p50_ns"])
+
+    def load(self, subject: Subject, batch: int) -> Optional[Dict[str, Any]]:
+        """Give the subject a child of its own that has loaded it; the reply, None if it failed."""
+        subject.end()
+        subject.child = self._nursery.spawn()
+        command = dict(self._load_command(subject, batch), spawned_ns=subject.child.spawned_ns)
+        return self.ask(subject, command)
+
+    def ask_apart(self, subject: Subject, command: Dict[str, Any]) -> Dict[str, Any]:
+        """The reply of a child of its own that has loaded the variant, whose crash spoils no
+        result. AgentError, Cancelled."""
+        child = self._nursery.spawn()
+        try:
+            child.ask(self._load_command(subject, 1), subject.budget_s, self._cancelled)
+            return child.ask(command, subject.budget_s, self._cancelled)
+        finally:
+            child.kill()
+
+    def _load_command(self, subject: Subject, batch: int) -> Dict[str, Any]:
+        job = self._job
+        return {
+            "do": "load",
+            "runtime": self._runtime.name,
+            "api": self._runtime.api,
+            "sys_path": list(job.sys_path),
+            "path": str(self._store.path(subject.ref.sha256)),
+            "threads": subject.threads,
+            "batch": batch,
+            "accelerator": job.accelerator,
+            "xnnpack": job.xnnpack,
+            "delegate_options": job.delegate_options,
+            "data": self._data_file(job.data),
+            "transforms": job.data.transforms if job.data else {},
+            "seed": job.settings.seed,
+        }
+
+    def _data_file(self, data: Optional[Data]) -> Optional[str]:
+        if data is None:
+            return None
+        return data.path or str(self._store.path(data.sha256))
+
+    def warm_up(self, subject: Subject) -> Optional[Dict[str, Any]]:
+        """Until it is steady; the `warmup` field of the result, None if it failed."""
+        settings = self._job.settings
+        self.progress("warmup", subject.ref.name, 0, settings.warmup_s)
+        command = {"do": "warmup", "seconds": settings.warmup_s, "most_s": settings.warmup_max_s}
+        reply = self.ask(subject, command)
+        if reply is None:
+            return None
+        return {key: reply[key] for key in ("n", "seconds", "p50_ns", "steady", "steady_s")}
+
+    def _rounds(self) -> None:
+        """Rounds over all variants until each was measured enough, or max_s has gone by.
+
+        The thread counts of a sweep are visited in the same rounds, so that drift of the board
+        hits all of them alike. A variant that needs no more keeps its turns while others need
+        theirs, so that rounds stay comparable pair by pair. The first round is always finished.
+        What disturbed rounds lack is measured again, in further rounds.
+        """
+        settings = self._job.settings
+        order = random.Random(settings.seed)
+        start = told = time.monotonic()
+        number = 0
+        while any(subject.alive for subject in self._subjects):
+            round_order = list(self._visited)
+            order.shuffle(round_order)
+            for subject in round_order:
+                if self._cancelled.is_set():
+                    raise Cancelled
+                if number and self._used_up(start):
+                    return
+                if subject.alive:
+                    self._turn(subject, number)
+            self._check()
+            number += 1
+            if self._all_enough(number):
+                return
+            if time.monotonic() - told > PROGRESS_S:
+                told = time.monotonic()
+                self.progress("measure", None, round(told - start, 3), settings.max_s)
+
+    def _used_up(self, start: float) -> bool:
+        late = time.monotonic() - start >= self._job.settings.max_s
+        samples = sum(len(s.visits) * s.turn.n for s in self._visited)
+        return late or samples >= modes.MAX_SAMPLES
+
+    def _turn(self, subject: Subject, number: int) -> None:
+        whole = self._job.settings.mode == "offline"
+        command = {"do": "run", "n": subject.turn.n, "settle": subject.turn.settle, "whole": whole}
+        reply = self.ask(subject, command)
+        if reply is None:
+            return
+        subject.peak_rss_bytes = reply["peak_rss_bytes"]
+        subject.cpu = reply["cpu"]
+        subject.visits.append(
+            Visit(
+                number,
+                reply["start_ns"],
+                reply["span_ns"],
+                subject.turn.n,
+                reply["p50_ns"],
+                reply["mean_ns"],
+            )
+        )
+        if subject.swept:
+            return
+        self._send(
+            {
+                "event": "samples",
+                "variant": subject.ref.name,
+                "round": number,
+                "start_ns": reply["start_ns"],
+                "ns": reply["ns"],
+            }
+        )
+
+    def _all_enough(self, number: int) -> bool:
+        if not self._each_enough(number):
+            return False
+        if number >= self._judge_at:
+            self._judge()
+            self._judge_at = number + JUDGE_EVERY
+            return self._each_enough(number)
+        return not self.excluded
+
+    def _each_enough(self, number: int) -> bool:
+        clean = number - len(self.excluded)
+        if clean < self._job.settings.min_rounds:
+            return False
+        return all(self._measure(s, modes.enough) for s in self._visited if s.alive)
+
+    def _measure(self, subject: Subject, judge: Callable[..., Any]) -> Any:
+        clean = subject.clean(self.excluded)
+        medians = sorted(visit.p50_ns for visit in clean)
+        queries, spent = sum(v.n for v in clean), sum(v.span_ns for v in clean)
+        settings = self._job.settings
+        if subject.swept:
+            settings = settings._replace(mode="latency")  # of it, p50 is all that is told
+        return judge(settings, medians, queries, spent)
+
+    def _judge(self) -> None:
+        """Look for disturbances anew, over all rounds so far, and exclude what they touched."""
+        found = disturbance.judge(
+            [subject.visits for subject in self._visited if subject.alive],
+            list(self._sampler.rows),
+            self._sampler.start_ns,
+            PERIOD_S,
+        )
+        self.disturbances = found.told(self._sampler.start_ns)
+        self.excluded = set() if self._job.settings.mode == "sustained" else found.excluded
+
+    def _set_flags(self, subject: Subject) -> None:
+        """What a reader of the numbers must know. A cancelled variant keeps its rounds."""
+        data = self._job.data
+        if subject.alive and self._cancelled.is_set():
+            subject.flags.append("cancelled")
+            if not subject.visits:
+                subject.fail(
+                    AgentError("EP502", "cancelled before it was measured", "Run it again.")
+                )
+        if data is None or data.source == "random":
+            subject.flags.append("random-inputs")
+        if subject.warmup is not None and not subject.warmup["steady"]:
+            subject.flags.append("no-steady-state")
+        if self.disturbances:
+            subject.flags.append("disturbed")
+        if subject.visits:
+            short = self._measure(subject, modes.shortfall)
+            subject.flags += [short] if short else []

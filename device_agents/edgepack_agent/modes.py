@@ -1,0 +1,60 @@
+"""What a job asks of the measuring: how large a turn is, and when a variant was measured enough.
+
+latency: single inferences until p50 is known. offline: inferences back to back, the bringing in
+of the input included, until its p50 is known. single-stream: MLPerf LoadGen's scenario, by a
+least duration and number of queries. sustained: all the time there is, the board never idle.
+"""
+
+from typing import List, NamedTuple
+
+from edgepack_agent import stats
+from edgepack_agent.job import Settings
+
+TURN_NS = 50_000_000  # a variant's turn within a round
+MAX_TURN = 1000  # inferences in a turn, so that fast models do not flood the link
+MAX_SAMPLES = 4 << 20  # of one job: the host refuses more than 8 Mi numbers
+SETTLE_SHARE = 10  # one untimed inference for so many timed ones, to refill the caches
+
+
+class Turn(NamedTuple):
+    """`settle` inferences that do not count, then `n` that do."""
+
+    n: int
+    settle: int
+
+
+def turn(settings: Settings, p50_ns: int) -> Turn:
+    """The turn of a variant whose inference takes about `p50_ns`.
+
+    A long job takes fewer samples a turn, so that all of its time can be measured. In a
+    sustained one the rest of the turn is filled with inferences that are not timed: the heat
+    comes from those as well.
+    """
+    full = max(1, TURN_NS // max(1, p50_ns))
+    share = MAX_SAMPLES * TURN_NS // max(1, int(settings.max_s * 1e9))
+    n = max(1, min(MAX_TURN, full, share))
+    if settings.mode == "sustained":
+        return Turn(n, max(n // SETTLE_SHARE, full - n))
+    return Turn(n, n // SETTLE_SHARE)
+
+
+def enough(settings: Settings, ordered_medians: List[int], queries: int, spent_ns: int) -> bool:
+    """Whether a variant needs no more rounds.
+
+    Args:
+        ordered_medians: of its rounds that count, ascending, in nanoseconds.
+        queries: inferences that count.
+        spent_ns: time that those took in all.
+    """
+    if settings.mode == "sustained":
+        return False
+    if settings.mode == "single-stream":
+        return queries >= settings.min_queries and spent_ns >= settings.min_s * 1e9
+    return stats.converged(ordered_medians, settings.ci)
+
+
+def shortfall(settings: Settings, ordered_medians: List[int], queries: int, spent_ns: int) -> str:
+    """The flag of a variant that was not measured enough when the time was up; "" for none."""
+    if settings.mode == "sustained" or enough(settings, ordered_medians, queries, spent_ns):
+        return ""
+    return "too-few-queries" if settings.mode == "single-stream" else "not-converged"
