@@ -1,0 +1,1 @@
+"""From a Keras model to small TFLite files: loading, passes, conversion, checks."""
