@@ -1,0 +1,235 @@
+"""Many devices at once, each in a thread of its own: width, retries, interruption."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from contextlib import ExitStack
+
+import stamina
+
+from edgepack import agent, config, transport
+from edgepack.errors import Abandoned, EdgepackError
+from edgepack.fleet.conversation import Conversation
+from edgepack.fleet.report import Collector, DeviceReport, failure_of
+from edgepack.model import Event, Failure, Job, Transfer
+from edgepack.transport.base import Session, Transport
+
+Emit = Callable[[Event], None]
+
+# Retries are told as events; without a handler, logging would print them a second time.
+logging.getLogger("stamina").addHandler(logging.NullHandler())
+logging.getLogger("stamina").propagate = False
+
+_ATTEMPTS = 4
+"""A gateway drops handshakes beyond MaxStartups (10): with jitter, four tries get through."""
+
+_MOST = 1000
+"""Devices measured at once: each has a thread or three that sleep nearly always."""
+
+_INTERRUPTED = Failure(
+    code="EP502", what="The run was interrupted before this was measured.", hint="Run it again."
+)
+
+
+def run_jobs(
+    jobs: Sequence[Job],
+    *,
+    emit: Emit,
+    width: int = 32,
+    connect_timeout_s: float = 10.0,
+    cancel: threading.Event | None = None,
+) -> Iterator[DeviceReport]:
+    """Run each job on its device; yield the reports as the devices finish.
+
+    A device that fails does not raise: its variants come back as unreachable, failed or timed
+    out, with the reason. `emit` is called by one thread at a time. KeyboardInterrupt, or
+    setting `cancel`, asks every agent to stop and keeps what was measured: the reports still
+    come, then KeyboardInterrupt is raised again. A second one is raised at once.
+
+    width: devices that are connected to, and whose agents start, at once; 32 was the fastest
+        on 200 devices (benchmarks/fleet.py). One that measures holds up no other.
+    connect_timeout_s: for connecting and logging in, one attempt; attempts have jitter
+        between them and none begins after this time.
+    """
+    if not jobs:
+        return
+    cancel = cancel or threading.Event()
+    one_at_a_time = _serialized(emit)
+    interrupted, patient = False, True
+    pool = ThreadPoolExecutor(min(_MOST, len(jobs)), thread_name_prefix="device")
+    turnstile = threading.BoundedSemaphore(width)
+    pending: set[Future[DeviceReport]] = set()
+    try:
+        pending = {
+            pool.submit(run_job, job, one_at_a_time, connect_timeout_s, cancel, turnstile)
+            for job in jobs
+        }
+        while pending:
+            try:
+                done, pending = wait(pending, return_when=FIRST_COMPLETED)
+            except KeyboardInterrupt as error:
+                if interrupted or isinstance(error, Abandoned):
+                    patient = False  # agents end themselves when this process does
+                    raise
+                interrupted = True
+                cancel.set()
+                continue
+            for future in done:
+                yield future.result()
+    finally:
+        if pending:  # left early: the caller's event is only set where something is cut short
+            cancel.set()
+        pool.shutdown(wait=patient, cancel_futures=True)
+    if interrupted:
+        raise KeyboardInterrupt
+
+
+def _serialized(emit: Emit) -> Emit:
+    lock = threading.Lock()
+
+    def emit_locked(event: Event) -> None:
+        with lock:
+            emit(event)
+
+    return emit_locked
+
+
+def run_job(
+    job: Job,
+    emit: Emit,
+    connect_timeout_s: float,
+    cancel: threading.Event,
+    turnstile: threading.Semaphore,
+) -> DeviceReport:
+    """Run one job on its device, from connecting to the report. Does not raise EdgepackError.
+
+    turnstile: held from connecting until the agent runs.
+    """
+    if cancel.is_set():
+        return not_run(job, None)
+    with ExitStack() as held:
+        held.enter_context(turnstile)
+        if cancel.is_set():
+            return not_run(job, None)
+        return _run_connected(job, emit, connect_timeout_s, cancel, held.close)
+
+
+def _run_connected(
+    job: Job,
+    emit: Emit,
+    connect_timeout_s: float,
+    cancel: threading.Event,
+    greeted: Callable[[], None],
+) -> DeviceReport:
+    began = time.monotonic()
+    try:
+        _check_trust(job)
+        link = transport.for_device(
+            job.device,
+            connect_timeout_s=connect_timeout_s,
+            local_home=str(config.cache_dir() / "device"),
+        )
+        bundle = agent.bundle()
+        session = _connect(job, link, agent.command(job.device, bundle), emit, connect_timeout_s)
+    except EdgepackError as error:
+        _tell_failed(job, error, emit)
+        return not_run(job, failure_of(error), time.monotonic() - began)
+    if link.counters.cipher:
+        _tell(job, emit, "log", f"connected, encrypted with {link.counters.cipher}")
+    talk = Conversation(
+        job,
+        session,
+        bundle,
+        compress=link.compress,
+        emit=emit,
+        cancel=cancel,
+        greeted=greeted,
+    )
+    failure = _hold(talk, session, job, emit)
+    if talk.cancelled and failure is None:
+        failure = _INTERRUPTED
+    counters = link.counters
+    return DeviceReport(
+        device=job.device.name,
+        measurements=talk.collector.measurements(failure),
+        transfer=Transfer(
+            device=job.device.name,
+            connections=counters.connections,
+            execs=counters.execs,
+            sent_bytes=counters.sent_bytes,
+            received_bytes=counters.received_bytes,
+            blob_bytes=talk.blob_bytes,
+            agent_bytes=talk.agent_bytes,
+            seconds=(talk.pushed_at or time.monotonic()) - began,
+            cipher=counters.cipher,
+        ),
+        failure=failure,
+        outputs=talk.collector.outputs,
+        interrupted=talk.cancelled,
+    )
+
+
+def _check_trust(job: Job) -> None:
+    """EP209 for a job without a signature where the device takes none such."""
+    if job.device.allowed_signers is not None and job.trust is None:
+        raise EdgepackError(
+            "EP209",
+            f"'{job.device.name}' takes signed packages only, and this is none",
+            hint="Sign the package, and measure it with 'edgepack bench'.",
+        )
+
+
+def _hold(talk: Conversation, session: Session, job: Job, emit: Emit) -> Failure | None:
+    try:
+        talk.run()
+    except EdgepackError as error:
+        session.kill()
+        _tell_failed(job, error, emit)
+        return failure_of(error)
+    except BaseException:
+        session.kill()
+        raise
+    session.close()
+    return None
+
+
+def _connect(
+    job: Job, link: Transport, command: str, emit: Emit, connect_timeout_s: float
+) -> Session:
+    """Connecting is tried again; nothing after it ever is, least of all a measurement."""
+    for attempt in stamina.retry_context(
+        on=lambda error: isinstance(error, EdgepackError) and error.code == "EP401",
+        attempts=_ATTEMPTS,
+        timeout=connect_timeout_s,
+        wait_initial=0.2,
+        wait_jitter=0.5,
+        wait_max=2.0,
+    ):
+        with attempt:
+            if attempt.num > 1:
+                _tell(job, emit, "log", f"connecting again, attempt {attempt.num}")
+            return link.open(command)
+    raise AssertionError("stamina either returns or raises")
+
+
+def _tell_failed(job: Job, error: EdgepackError, emit: Emit) -> None:
+    _tell(job, emit, "failed", str(error))
+
+
+def _tell(job: Job, emit: Emit, kind: str, text: str) -> None:
+    emit(Event(kind=kind, stage="device", message=text, device=job.device.name))
+
+
+def not_run(job: Job, failure: Failure | None, seconds: float = 0.0) -> DeviceReport:
+    """The report of a job that did not get as far as an agent; None: it was interrupted."""
+    return DeviceReport(
+        device=job.device.name,
+        measurements=Collector(job).measurements(failure or _INTERRUPTED),
+        transfer=Transfer(device=job.device.name, seconds=seconds),
+        failure=failure or _INTERRUPTED,
+        interrupted=failure is None,
+    )
