@@ -1,0 +1,1 @@
+"""Reports of a run: for the terminal, as HTML, Markdown, JUnit XML and JSON."""
