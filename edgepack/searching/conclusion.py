@@ -1,0 +1,257 @@
+"""The end of a search: the finalists in one ordinary run, judged by the ordinary gate.
+
+What the loop found is what to look at, not what to trust: its times come from many short
+jobs, its quality from validation samples. The finalists are built by the engine from their
+recipes, measured side by side with the float source on the evaluation data, and stored as a
+run; only what that run says counts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+
+from edgepack import config, pipeline, plan
+from edgepack import package as packages
+from edgepack.analysis import bench, stats
+from edgepack.analysis import limits as measured_limits
+from edgepack.analysis.compare import MARGIN
+from edgepack.compress import recipes
+from edgepack.compress.cache import tools
+from edgepack.compress.workshop import fitted
+from edgepack.errors import EdgepackError
+from edgepack.model import Budget, Event, JobSettings, Status, Variant
+from edgepack.pipeline import Outcome
+from edgepack.plan import Target
+from edgepack.searching import limits
+from edgepack.searching.answers import Answer, Binding, Conclusion, Final
+from edgepack.searching.finalists import at_most, finalists
+from edgepack.searching.gauge import Setting, with_runtime
+from edgepack.searching.loop import Searching
+from edgepack.searching.values import Tried
+
+Emit = Callable[[Event], None]
+BASELINE = "float"
+
+
+def conclude(searching: Searching, tried: Sequence[Tried], *, emit: Emit) -> Conclusion:
+    """Build, measure and judge the finalists.
+
+    Raises:
+        EdgepackError: EP108 when no trial was finished; what building or data call for.
+    """
+    request = searching.study.request
+    good = [one for one in tried if one.ok]
+    if not good:
+        raise EdgepackError(
+            "EP108",
+            "No trial was finished, so there is nothing to choose from",
+            hint="Give more --time or --trials; 'edgepack search --resume' goes on.",
+        )
+    speed = limits.quality_is_limited(request.budgets)
+    targets = [t for t in request.targets if t.device.name not in searching.lost]
+    chosen = finalists(good, [t.device.name for t in targets], speed=speed)
+    lost = {name: error.failure.what for name, error in searching.lost.items()}
+    groups: dict[Setting, list[Tried]] = {}
+    for one in chosen:
+        setting = Setting(threads=one.choice.threads, runtime=one.choice.runtime)
+        groups.setdefault(setting, []).append(one)
+    outcomes = [
+        (setting, _measured(searching, group, targets, setting, emit))
+        for setting, group in groups.items()
+    ]
+    answers = []
+    for target in targets:
+        finals = [
+            final
+            for setting, outcome in outcomes
+            for final in _finals(outcome, target, request.budgets, setting)
+        ]
+        if finals:
+            answers.append(answer(target, finals, request.budgets, speed=speed))
+        else:
+            lost[target.device.name] = "none of the finalists could be measured there"
+    return Conclusion(
+        answers=tuple(answers),
+        lost=lost,
+        runs=tuple(outcome.run for _, outcome in outcomes),
+        interrupted=any(outcome.interrupted for _, outcome in outcomes),
+    )
+
+
+# ---------------------------------------------------------------- measuring
+
+
+def _measured(
+    searching: Searching,
+    group: Sequence[Tried],
+    targets: Sequence[Target],
+    setting: Setting,
+    emit: Emit,
+) -> Outcome:
+    """One run of the float source and these finalists."""
+    request = searching.study.request
+    variants, files = [], dict[str, Path]()
+    wanted = [recipes.parse(BASELINE), *(one.recipe for one in group if one.recipe)]
+    for recipe in wanted:
+        variant, path = searching.builder.obtain(recipe)
+        variants.append(variant)
+        files[variant.sha256] = path
+    _tell_different(group, variants, emit)
+    directory = config.data_dir() / "packages" / f"search-{searching.study.name}-{setting.name}"
+    package = packages.write(
+        directory,
+        source_name=searching.builder.workshop.source.path.name,
+        source_sha256=searching.builder.workshop.source.sha256,
+        variants=variants,
+        files=files,
+        dataset=fitted(searching.builder.workshop.given, variants[0].signature),
+        tools=tools(),
+    )
+    wanted_plan = plan.make(
+        model=str(directory),
+        data=request.data,
+        recipes=(),
+        targets=[with_runtime(target, setting) for target in targets],
+        settings=JobSettings(
+            threads=setting.threads or None,
+            max_s=request.max_seconds,
+            seed=request.seed,
+            timeout_s=600.0 + 60.0 * len(variants),
+        ),
+        budgets=request.budgets,
+        baseline=BASELINE,
+        note=f"finalists of search {searching.study.name}",
+    )
+    emit(Event(kind="stage", stage="search", message=f"measuring {len(group)} finalists"))
+    return pipeline.bench(package, directory, wanted_plan, emit=emit)
+
+
+def _tell_different(group: Sequence[Tried], variants: Sequence[Variant], emit: Emit) -> None:
+    built = {variant.name: variant.sha256 for variant in variants}
+    for one in group:
+        if one.recipe and built.get(one.recipe.name) != one.sha256:
+            message = "building its recipe gave another file than the one that was tried"
+            emit(Event(kind="warning", stage="search", message=message, variant=one.recipe.name))
+
+
+def _finals(
+    outcome: Outcome, target: Target, budgets: Sequence[Budget], setting: Setting
+) -> Iterator[Final]:
+    run = outcome.run
+    device = target.device.name
+    measured = [m for m in run.measurements if m.device == device and m.status is Status.OK]
+    entries = {m.variant: bench.entry(run.package, m) for m in measured}
+    rows = {row.variant: row for row in outcome.comparison.rows if row.device == device}
+    base = entries.get(BASELINE)
+    bounds = list(limits.of_device(budgets, target.device))
+    for name, entry in entries.items():
+        latency = stats.latency(entry.measurement)
+        if latency is None or base is None:
+            continue
+        values = {key: measured_limits.value(limit, entry, base) for key, limit, _ in bounds}
+        delta = rows[name].quality_delta
+        yield Final(
+            trial=int(name[1:]) if name != BASELINE else None,
+            variant=name,
+            run_id=run.run_id,
+            device=device,
+            latency_us=latency.p50,
+            speedup=rows[name].speedup or 1.0,
+            quality=entry.quality.value if entry.quality else None,
+            quality_delta=delta,
+            bytes=entry.bytes or 0,
+            over=limits.over(bounds, entry, base, judged=True),
+            values={key: value for key, value in values.items() if value is not None},
+            setting=setting,
+        )
+
+
+# ---------------------------------------------------------------- judging
+
+
+def answer(
+    target: Target, finals: Sequence[Final], budgets: Sequence[Budget], *, speed: bool
+) -> Answer:
+    """The best of a device's finalists, or the limits that bind.
+
+    speed: whether the fastest that fits is the best, or the one that loses the least.
+    """
+    bounds = {key: bound for key, _, bound in limits.of_device(budgets, target.device)}
+    # What a limit needs and was not measured is not met.
+    fits = [one for one in finals if one.fits and set(bounds) <= set(one.over)]
+    best = (_fastest(fits) if speed else min(fits, key=_truest)) if fits else None
+    return Answer(
+        device=target.device.name,
+        best=best,
+        front=tuple(one for one in finals if not any(_beaten(one, other) for other in finals)),
+        finals=tuple(finals),
+        binding=() if best else tuple(_binding(finals, bounds)),
+    )
+
+
+def _fastest(fits: Sequence[Final]) -> Final:
+    """The smallest of those that are as fast as the fastest, as `compare` says it."""
+    least = min(one.latency_us for one in fits)
+    as_fast = [one for one in fits if one.latency_us <= least * (1 + MARGIN)]
+    return min(as_fast, key=lambda one: (one.bytes, one.latency_us))
+
+
+def _truest(one: Final) -> tuple[float, float]:
+    return -(one.quality_delta or 0.0), one.latency_us
+
+
+def _beaten(one: Final, other: Final) -> bool:
+    mine, theirs = _point(one), _point(other)
+    return mine != theirs and at_most(theirs, mine)
+
+
+def _point(one: Final) -> tuple[float, float, float]:
+    return one.latency_us, -(one.quality_delta or 0.0), float(one.bytes)
+
+
+def _binding(finals: Sequence[Final], bounds: Mapping[str, float]) -> Iterator[Binding]:
+    """Each limit that is missed by what meets the others, or by all, with what came closest."""
+    for limit, bound in bounds.items():
+        known = [one for one in finals if limit in one.over]
+        within = [one for one in known if all(s <= 0 for k, s in one.over.items() if k != limit)]
+        closest = min(within or known, key=lambda one: one.over[limit], default=None)
+        if closest is None:
+            yield Binding(
+                limit=limit, bound=bound, value=None, excess=None, variant=None, others=False
+            )
+            continue
+        if closest.over[limit] <= 0:
+            continue
+        yield Binding(
+            limit=limit,
+            bound=bound,
+            value=closest.values[limit],
+            excess=closest.over[limit],
+            variant=closest.variant,
+            others=bool(within),
+        )
+
+
+def write(searching: Searching, conclusion: Conclusion, folder: Path) -> dict[str, Path]:
+    """A package for each device that has a best: the float source and the best. EP105."""
+    written = {}
+    for one in conclusion.answers:
+        if one.best is None:
+            continue
+        run = next(run for run in conclusion.runs if run.run_id == one.best.run_id)
+        names = dict.fromkeys([BASELINE, one.best.variant])
+        variants = [run.package.variant(name) for name in names]
+        origin = Path(run.package_path or "")
+        target = folder / one.device
+        packages.write(
+            target,
+            source_name=run.package.source_name,
+            source_sha256=run.package.source_sha256,
+            variants=variants,
+            files={v.sha256: origin / packages.variant_file(v.name) for v in variants},
+            dataset=fitted(searching.builder.workshop.given, variants[0].signature),
+            tools=run.package.tools,
+        )
+        written[one.device] = target
+    return written
