@@ -1,0 +1,1 @@
+"""The command line: a lazy group in `main`, one file a command."""

@@ -1,0 +1,85 @@
+"""How a search and its outcome are shown on a terminal."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from edgepack.model import Event
+from edgepack.report.text import plain, size
+from edgepack.searching.telling import said
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from edgepack.searching.answers import Answer, Final
+    from edgepack.searching.asking import Found
+    from edgepack.searching.study import Study
+
+
+def begun(study: Study) -> Event:
+    """What a person needs to come back to a search that was cut short."""
+    request = study.request
+    limit = f" or {request.seconds:.0f} s" if request.seconds else ""
+    message = f"search {study.name}: up to {request.trials} trials{limit}"
+    return Event(kind="stage", stage="search", message=message)
+
+
+def show(found: Found) -> None:
+    """The finalists of every device, the best, or what binds."""
+    from rich.console import Console
+
+    console = Console()
+    failed = sum(not one.ok for one in found.tried)
+    trials = f"{len(found.tried)} trials" + (f", {failed} failed" if failed else "")
+    console.print(f"search {found.name}: {trials}", style="bold", markup=False)
+    for answer in found.conclusion.answers:
+        _device(answer, console)
+        _outcome(found.name, answer, found.written.get(answer.device), console)
+    for device, why in found.conclusion.lost.items():
+        lost = plain(f"{device} could not be measured: {why}")
+        console.print(lost, style="bold red", markup=False)
+    for run in found.conclusion.runs:
+        console.print(f"finalists measured in run {run.run_id}", style="dim", markup=False)
+
+
+def _device(answer: Answer, console: Console) -> None:
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(title=Text(plain(answer.device)), title_justify="left", box=None, pad_edge=False)
+    table.add_column("", width=1)
+    table.add_column("variant", no_wrap=True)
+    for title in ("p50", "speed-up", "quality", "lost", "size", "budget"):
+        table.add_column(title, justify="right", no_wrap=True)
+    for one in sorted(answer.finals, key=lambda final: final.latency_us):
+        table.add_row(
+            "*" if one in answer.front else "",
+            Text(plain(one.variant)),
+            f"{one.latency_us:,.1f} µs",
+            f"{one.speedup:.2f}×",
+            "–" if one.quality is None else f"{one.quality:.4f}",
+            "–" if one.quality_delta is None else f"{-one.quality_delta:+.4f}",
+            size(one.bytes),
+            "met" if one.fits else "missed",
+        )
+    console.print(table)
+    console.print("* no other is better in latency, quality and size at once", style="dim")
+
+
+def _outcome(search: str, answer: Answer, written: Path | None, console: Console) -> None:
+    best = answer.best
+    if best is None:
+        console.print(f"{answer.device}: nothing meets the budget", style="bold red", markup=False)
+        for binding in answer.binding:
+            console.print(f"  {said(binding)}", markup=False)
+        return
+    console.print(f"{answer.device}: {best.variant} {_why(best)}", style="bold green", markup=False)
+    if best.trial is not None:
+        console.print(f"  its recipe: edgepack recipe show {search}/{best.trial}", markup=False)
+    if written is not None:
+        console.print(f"  its package: {written}", markup=False)
+
+
+def _why(best: Final) -> str:
+    return f"meets the budget, {best.speedup:.2f}× as fast as the float source"
