@@ -1,0 +1,128 @@
+"""The modes of measuring, batches, thread sweeps and the time line, through the real agent."""
+
+from __future__ import annotations
+
+import signal
+import time
+from collections.abc import Callable
+
+import pytest
+from edgepack_agent import modes
+from edgepack_agent.job import Settings
+
+from .host import DATA, Event, Host, make_job
+
+Job = Callable[..., tuple[Event, dict[str, bytes]]]
+
+
+def settings(**changed: object) -> Settings:
+    job, _ = make_job({"m": b"x"})
+    return Settings(**{**job["settings"], **changed})
+
+
+def test_a_long_job_spreads_its_samples() -> None:
+    assert modes.turn(settings(max_s=20), 4000).n == 1000
+    assert modes.turn(settings(max_s=20), 10**9) == modes.Turn(1, 0)
+    n, settle = modes.turn(settings(max_s=600, mode="sustained"), 4000)
+    assert n * 600 / 0.05 <= modes.MAX_SAMPLES
+    assert (n + settle) * 4000 == modes.TURN_NS, "the board is never idle"
+
+
+@pytest.mark.parametrize(
+    ("changes", "queries", "spent_ns", "flag"),
+    [
+        ({"mode": "single-stream", "min_s": 1, "min_queries": 64}, 64, 10**9, ""),
+        ({"mode": "single-stream", "min_s": 1, "min_queries": 64}, 63, 10**9, "too-few-queries"),
+        ({"mode": "single-stream", "min_s": 2, "min_queries": 64}, 64, 10**9, "too-few-queries"),
+        ({"mode": "latency"}, 10**6, 10**12, "not-converged"),
+        ({"mode": "sustained"}, 1, 1, ""),
+    ],
+)
+def test_what_was_not_measured_enough_is_flagged(
+    changes: dict[str, object], queries: int, spent_ns: int, flag: str
+) -> None:
+    medians = [1000, 2000, 3000, 4000, 5000, 6000]
+    assert modes.shortfall(settings(**changes), medians, queries, spent_ns) == flag
+
+
+def test_single_stream_goes_on_until_it_has_its_queries(host: Host, job: Job) -> None:
+    host.serve(*job(mode="single-stream", min_s=0.2, min_queries=3000, max_s=30))
+    for name, result in host.results().items():
+        assert result["mode"] == "single-stream"
+        assert len(host.latencies(name)) >= 3000
+        assert "too-few-queries" not in result["flags"]
+
+
+def test_a_batch_is_one_inference(host: Host, job: Job) -> None:
+    host.serve(*job(batch=3, mode="offline"))
+    for result in host.results().values():
+        assert (result["status"], result["batch"]) == ("ok", 3)
+        assert result["quality"]["value"] == 1.0, "quality is judged sample by sample"
+
+
+def test_a_model_that_cannot_be_batched_is_unsupported(host: Host) -> None:
+    fixed = (DATA / "fixed_batch.tflite").read_bytes()
+    host.serve(*make_job({"fixed": fixed}, batch=4))
+    result = host.results()["fixed"]
+    assert (result["status"], result["error"]["code"]) == ("unsupported", "EP504")
+    assert "batches" in result["error"]["what"]
+
+
+def test_other_thread_counts_are_measured_in_the_same_rounds(host: Host, job: Job) -> None:
+    message, blobs = job(sweep_threads=[2, 3], ci=1.0, min_rounds=6, max_s=30.0)
+    del message["variants"][1]
+    host.serve(message, blobs)
+    (result,) = host.results().values()
+    assert result["threads"] == 1
+    assert [point["threads"] for point in result["sweep"]] == [2, 3]
+    for point in result["sweep"]:
+        assert len(point["medians_ns"]) == result["rounds"] - len(result["excluded"])
+        assert min(point["medians_ns"]) > 0
+    told = {(event["variant"], event["round"]) for event in host.all("samples")}
+    assert len(told) == len(host.all("samples")), "the samples are those of the first count alone"
+
+
+def test_a_thread_count_that_fails_leaves_the_variant_its_result(host: Host, job: Job) -> None:
+    message, blobs = job(sweep_threads=[2], ci=0.0001, min_rounds=6, max_s=3.0)
+    del message["variants"][1]
+    host.send(message)
+    host.push(blobs)
+    host.until("samples")
+    host.signal_worker(1, signal.SIGKILL)  # children are in the order of their start
+    host.rest()
+    (result,) = host.results().values()
+    assert (result["status"], result["quality"]["value"]) == ("ok", 1.0)
+    assert "sweep-incomplete" in result["flags"]
+    assert any("with 2 threads: crashed" in event["message"] for event in host.all("log"))
+
+
+def test_sustained_fills_its_time_and_tells_the_time_line(host: Host, job: Job) -> None:
+    events = host.serve(*job(mode="sustained", max_s=2, min_rounds=1, ci=1.0))
+    starts = [event["start_ns"] for event in events if event["event"] == "samples"]
+    (timeline,) = host.all("timeline")
+    assert timeline["rows"], "sampled beside the rounds"
+    assert all(len(row) == len(timeline["columns"]) for row in timeline["rows"])
+    assert timeline["cost"] > 0
+    assert timeline["start_ns"] <= max(starts)
+    assert all(result["excluded"] == [] for result in host.results().values())
+
+
+def test_a_stopped_child_is_located_and_measured_again(host: Host, job: Job) -> None:
+    """SIGSTOP in mid-run: the board's word is silent, the rounds show it."""
+    message, blobs = job(ci=0.0001, max_s=8.0, min_rounds=5)
+    del message["variants"][1]
+    host.send(message)
+    host.push(blobs)
+    host.until("samples")
+    for _ in range(20):
+        host.until("samples")
+    for _ in range(6):  # half of the time stopped, for about a second
+        host.signal_worker(-1, signal.SIGSTOP)
+        time.sleep(0.08)
+        host.signal_worker(-1, signal.SIGCONT)
+        time.sleep(0.08)
+    host.rest()
+    (result,) = host.results().values()
+    assert "disturbed" in result["flags"]
+    (timeline,) = host.all("timeline")
+    assert timeline["disturbances"]

@@ -1,0 +1,201 @@
+"""Recipes with `slimNN`: smaller files, the profile's multiples, measured targets, resuming."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from edgepack import config, inloop
+from edgepack.compress import engine, recipes
+from edgepack.compress.native import tensorflow
+from edgepack.compress.site import Site
+from edgepack.data import Dataset
+from edgepack.errors import EdgepackError
+from edgepack.model import Event, PassSpec, Recipe
+from edgepack.plan import Target
+from edgepack.registry import Registry
+
+pytestmark = pytest.mark.tensorflow
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A residual net of 16x16 images, untrained: what is tested here is its shape."""
+    tensorflow()
+    import keras
+
+    keras.utils.set_random_seed(3)
+    layers = keras.layers
+    image = keras.Input((16, 16, 1), name="image")
+    x = layers.ReLU()(layers.BatchNormalization()(layers.Conv2D(32, 3, padding="same")(image)))
+    y = layers.ReLU()(layers.BatchNormalization()(layers.Conv2D(48, 3, padding="same")(x)))
+    y = layers.BatchNormalization()(layers.Conv2D(32, 3, padding="same")(y))
+    x = layers.ReLU()(layers.Add()([x, y]))
+    x = layers.GlobalAveragePooling2D()(x)
+    net = keras.Model(image, layers.Dense(4, activation="softmax", name="label")(x))
+    path = tmp_path_factory.mktemp("model") / "net.keras"
+    net.save(path)
+    return str(path)
+
+
+@pytest.fixture(scope="module")
+def dataset() -> Dataset:
+    rng = np.random.default_rng(0)
+    images = rng.normal(size=(160, 16, 16, 1)).astype("float32")
+    labels = rng.integers(0, 4, 160)
+    return Dataset(
+        x_train={"": images[:128]},
+        y_train=labels[:128],
+        x_test={"": images[128:]},
+        y_test=labels[128:],
+        task="classification",
+    )
+
+
+def build(model, dataset, cache, *wanted, site=None, events=None):
+    chosen = [recipes.parse(one) if isinstance(one, str) else one for one in wanted]
+    emit = (events if events is not None else list[Event]()).append
+    return engine.build(model, chosen, dataset, cache=cache / "builds", site=site, emit=emit)
+
+
+@pytest.fixture(scope="module")
+def with_float(model, dataset, tmp_path_factory):
+    """A cache that holds the float reference, which every build makes and no test is about."""
+    folder = tmp_path_factory.mktemp("float")
+    build(model, dataset, folder)
+    return folder
+
+
+@pytest.fixture
+def cache(with_float, tmp_path):
+    """A cache of the test's own."""
+    return shutil.copytree(with_float, tmp_path / "cache")
+
+
+def slim(**params):
+    spec = PassSpec(name="prune.structured", params=params)
+    return Recipe(name="mine", passes=(spec, PassSpec(name=recipes.FLOAT)))
+
+
+def channels(variant):
+    """The "channels A -> B" of the variant's report."""
+    text = next(note for note in variant.lineage[0].facts if note.startswith("channels"))
+    before, after = text.split(",")[0].removeprefix("channels ").split(" -> ")
+    return int(before), int(after)
+
+
+def test_a_slim_variant_is_really_smaller(model, dataset, cache):
+    whole, half = build(model, dataset, cache, "slim50").variants
+    assert half.macs is not None
+    assert whole.macs is not None
+    assert half.params is not None
+    assert whole.params is not None
+    assert half.macs < 0.5 * whole.macs
+    assert half.params < 0.5 * whole.params
+    assert half.bytes < 0.6 * whole.bytes
+    cut = half.lineage[0]
+    assert cut.macs == half.macs
+    assert cut.quality is not None
+    assert 0 <= cut.quality <= 1
+    assert [report.name for report in half.lineage] == ["prune.structured", "convert.float"]
+
+
+def test_channel_counts_are_the_profiles_multiples_unless_the_recipe_says(model, dataset, cache):
+    sixteen = Site(profile={"channel_multiple": 16})
+    by_profile = build(model, dataset, cache, slim(ratio=0.4), site=sixteen).variants[1]
+    own = build(model, dataset, cache, slim(ratio=0.4, multiple=1), site=sixteen).variants[1]
+    assert channels(by_profile)[1] % 16 == 0
+    assert by_profile.recipe.passes[0].params["multiple"] == 16
+    before, after = channels(own)
+    assert after == pytest.approx(0.6 * before, abs=1)
+
+
+def test_two_targets_or_none_are_refused(model, dataset, tmp_path):
+    for params in ({}, {"ratio": 0.5, "macs": 0.5}):
+        with pytest.raises(EdgepackError) as caught:
+            build(model, dataset, tmp_path, slim(**params))
+        assert caught.value.code == "EP105"
+
+
+def test_a_latency_target_is_met_as_measured_here(model, dataset, cache, tmp_path, monkeypatch):
+    monkeypatch.setenv("EDGEPACK_HOME", str(tmp_path / "home"))
+    local = Registry(config.devices_file()).get("local")
+    target = Target(device=local, profile=config.load_profile(local.profile))
+    site = inloop.site([target], emit=lambda event: None)
+    assert site.measure is not None
+    plain = build(model, dataset, cache, "float")
+    whole = plain.files[plain.variants[0].sha256].read_bytes()
+    wanted = 0.5 * site.measure(whole)
+    made = build(model, dataset, cache, slim(latency_ms=1e3 * wanted, multiple=16), site=site)
+    variant = made.variants[1]
+    assert channels(variant)[1] < channels(variant)[0]
+    # Measured again, on a machine that is never the same twice.
+    assert site.measure(made.files[variant.sha256].read_bytes()) < 1.3 * wanted
+
+
+def test_a_latency_target_needs_a_device(model, dataset, tmp_path):
+    with pytest.raises(EdgepackError) as caught:
+        build(model, dataset, tmp_path, slim(latency_ms=1.0))
+    assert caught.value.code == "EP206"
+    assert "-d" in caught.value.hint
+
+
+KILLED = """
+import os, signal, sys
+import numpy as np
+from edgepack.compress import engine, recipes
+from edgepack.data import Dataset
+arrays = np.load(sys.argv[2])
+dataset = Dataset(x_train={"": arrays["xt"]}, y_train=arrays["yt"], x_test={"": arrays["x"]},
+                  y_test=arrays["y"], task="classification")
+def emit(event):
+    if event.message == "distill":  # the second pass begins: the first is finished
+        os.kill(os.getpid(), signal.SIGKILL)
+from pathlib import Path
+engine.build(sys.argv[1], [recipes.parse("slim50-distill1-int8")], dataset,
+             cache=Path(sys.argv[3]) / "builds", emit=emit)
+"""
+
+
+def test_a_killed_build_goes_on_from_its_last_finished_pass(model, dataset, cache, tmp_path):
+    file = tmp_path / "data.npz"
+    x_train, x_test = dataset.x_train[""], dataset.x_test[""]
+    np.savez(file, xt=x_train, yt=dataset.y_train, x=x_test, y=dataset.y_test)
+    whole = shutil.copytree(cache, tmp_path / "whole")
+    done = subprocess.run(
+        [sys.executable, "-c", KILLED, model, str(file), str(cache)],
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
+        check=False,
+    )
+    assert done.returncode == -signal.SIGKILL
+    events: list[Event] = []
+    recipe = "slim50-distill1-int8"
+    resumed = build(model, dataset, cache, recipe, events=events).variants[1]
+    assert "already done: prune.structured" in [event.message for event in events]
+    alone = build(model, dataset, whole, recipe).variants[1]
+    assert resumed.sha256 == alone.sha256
+    assert [r.name for r in resumed.lineage] == [r.name for r in alone.lineage]
+
+
+def test_recipes_that_begin_alike_share_their_passes(model, dataset, cache):
+    events: list[Event] = []
+    build(model, dataset, cache, "slim50", "slim50-int8", events=events)
+    assert "already done: prune.structured" in [event.message for event in events]
+
+
+def test_another_seed_is_another_build(model, dataset, cache, tmp_path):
+    fresh = shutil.copytree(cache, tmp_path / "fresh")
+    random = slim(ratio=0.5, importance="random", multiple=1)
+    first = build(model, dataset, cache, random).variants[1]
+    other = build(model, dataset, cache, replace(random, seed=1)).variants[1]
+    again = build(model, dataset, fresh, random).variants[1]
+    assert first.sha256 == again.sha256
+    assert first.sha256 != other.sha256

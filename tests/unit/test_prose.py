@@ -1,0 +1,49 @@
+"""What travels to a board behaves as what is in the repository, line by line."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import pytest
+
+from edgepack import prose, resources
+
+AGENT = sorted(resources.agent_source().rglob("*.py"))
+
+
+def shape(source: str) -> list[tuple[str, int | None]]:
+    """Every node with its line, docstrings emptied."""
+    tree = ast.parse(source)
+    for node in ast.walk(tree):
+        holder = isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef)
+        if holder and ast.get_docstring(node, clean=False) is not None:
+            node.body[0] = ast.Expr(ast.Constant(""), lineno=node.body[0].lineno)
+    return [
+        (ast.dump(node, include_attributes=False), getattr(node, "lineno", None))
+        for node in ast.walk(tree)
+    ]
+
+
+@pytest.mark.parametrize("file", AGENT, ids=[file.stem for file in AGENT])
+def test_the_agents_code_and_its_lines_stay(file: Path) -> None:
+    source = file.read_text(encoding="utf-8")
+    assert shape(prose.strip(source)) == shape(source)
+
+
+def test_prose_goes_and_what_looks_like_it_stays() -> None:
+    source = (
+        '"""One line."""\n'
+        "import os  # why\n"
+        "def f(x):\n"
+        '    """First.\n\n    Ünïcode, then the end.  """\n'
+        '    text = "# not a comment"  # a comment\n'
+        '    block = """kept\n    kept too"""\n'
+        "    return text, block\n"
+    )
+    stripped = prose.strip(source)
+    assert "why" not in stripped and "First" not in stripped and "a comment\n" not in stripped
+    scope: dict[str, object] = {}
+    exec(stripped, scope)
+    assert scope["f"](0) == ("# not a comment", "kept\n    kept too")  # type: ignore[operator]
+    assert stripped.count("\n") == source.count("\n")

@@ -1,0 +1,130 @@
+"""What a search ends with: the finalists, what is best, and which limit binds."""
+
+from __future__ import annotations
+
+import pytest
+
+from edgepack.model import Budget, Device, Profile
+from edgepack.plan import Target
+from edgepack.searching import telling
+from edgepack.searching.answers import Final
+from edgepack.searching.conclusion import answer
+from edgepack.searching.finalists import finalists, front
+from edgepack.searching.gauge import Setting
+from edgepack.searching.limits import excess
+from edgepack.searching.values import Choice, Request, Tried
+
+PROFILE = Profile(name="desktop", title="", arch=("x86_64",), runtimes=())
+TARGET = Target(device=Device(name="d", profile="desktop", tags=("lab",)), profile=PROFILE)
+
+
+def tried(number, us, loss, over, size=1000, epochs=1, percent=50):
+    return Tried(
+        number=number,
+        stage="short",
+        bracket=0,
+        choice=Choice(percent=percent, epochs=epochs),
+        sha256=str(number),
+        bytes=size,
+        loss=loss,
+        latency_us={"d": us},
+        speedup={"d": 100 / us},
+        over=over,
+    )
+
+
+def final(name, us, drop, size, budget):
+    limits = {"latency_p50_ms": us / 1e3, "quality_drop": drop, "bytes": float(size)}
+    keys = {f"d.{budget.selector}.{name}": name for name in budget.limits}
+    values = {key: limits[name] for key, name in keys.items()}
+    bounds = {key: budget.limits[name] for key, name in keys.items()}
+    return Final(
+        trial=int(name[1:]),
+        variant=name,
+        run_id="r",
+        device="d",
+        latency_us=us,
+        speedup=100 / us,
+        quality=0.9 - drop,
+        quality_delta=-drop,
+        bytes=size,
+        over={key: excess(values[key], bounds[key], at_least=False) for key in keys},
+        values=values,
+        setting=Setting(),
+    )
+
+
+def test_the_fastest_that_fit_are_finalists_and_no_untrained_cut():
+    found = [tried(n, 10.0 + n, 0.01, {"d.*.quality_drop": -0.5}) for n in range(20)]
+    found.append(tried(20, 1.0, 0.5, {}, epochs=0))
+    numbers = [one.number for one in finalists(found, ["d"], speed=True)]
+    assert numbers[:5] == [0, 1, 2, 3, 4]
+    assert 20 not in numbers
+
+
+def test_where_nothing_fits_the_closest_to_each_limit_is_a_finalist():
+    found = [
+        tried(1, 50.0, 0.00, {"d.*.bytes": 9.0, "d.*.quality_drop": -1.0}, size=1000),
+        tried(2, 60.0, 0.30, {"d.*.bytes": 0.1, "d.*.quality_drop": 29.0}, size=110),
+        *(tried(3 + n, 70.0, 0.05, {"d.*.bytes": 2.0, "d.*.quality_drop": 4.0}) for n in range(9)),
+    ]
+    numbers = {one.number for one in finalists(found, ["d"], speed=True)}
+    assert {1, 2} <= numbers
+
+
+def test_the_front_holds_what_nothing_beats():
+    a = tried(1, 10.0, 0.02, {})
+    b = tried(2, 20.0, 0.01, {})
+    beaten = tried(3, 20.0, 0.03, {})
+    smaller = tried(4, 30.0, 0.03, {}, size=10)
+    assert front([a, b, beaten, smaller]) == [a, b, smaller]
+
+
+def test_with_a_limit_on_quality_the_fastest_is_best_else_the_truest():
+    speed = Budget(selector="*", limits={"quality_drop": 0.02})
+    finals = [final("t1", 50.0, 0.0, 100, speed), final("t2", 20.0, 0.015, 90, speed),
+              final("t3", 10.0, 0.05, 80, speed)]  # fmt: skip
+    assert answer(TARGET, finals, [speed], speed=True).best.variant == "t2"
+    small = Budget(selector="tag:lab", limits={"bytes": 95.0})
+    finals = [final("t1", 50.0, 0.0, 100, small), final("t2", 20.0, 0.015, 90, small),
+              final("t3", 10.0, 0.05, 80, small)]  # fmt: skip
+    assert answer(TARGET, finals, [small], speed=False).best.variant == "t2"
+
+
+def test_of_two_as_fast_the_smaller_is_best():
+    budget = Budget(selector="d", limits={"quality_drop": 0.02})
+    finals = [final("t1", 20.0, 0.0, 100, budget), final("t2", 20.1, 0.0, 90, budget)]
+    assert answer(TARGET, finals, [budget], speed=True).best.variant == "t2"
+
+
+def test_the_limit_that_binds_and_by_how_much():
+    budget = Budget(selector="d", limits={"bytes": 100.0, "latency_p50_ms": 1.0})
+    finals = [final("t1", 500.0, 0.0, 130, budget), final("t2", 2500.0, 0.0, 90, budget)]
+    found = answer(TARGET, finals, [budget], speed=False)
+    assert found.best is None
+    binding = {one.limit: one for one in found.binding}
+    assert binding["d.d.bytes"].excess == pytest.approx(0.3)
+    assert binding["d.d.bytes"].variant == "t1"
+    assert binding["d.d.bytes"].others
+    assert binding["d.d.latency_p50_ms"].excess == pytest.approx(1.5)
+
+
+def test_a_limit_that_was_not_measured_is_not_met():
+    budget = Budget(selector="d", limits={"memory_bytes": 100.0, "bytes": 1000.0})
+    only = final("t1", 5.0, 0.0, 130, Budget(selector="d", limits={"bytes": 1000.0}))
+    found = answer(TARGET, [only], [budget], speed=False)
+    assert found.best is None
+    [binding] = found.binding
+    assert binding.limit == "d.d.memory_bytes"
+    assert binding.value is None
+
+
+def test_progress_says_pace_time_left_front_and_best():
+    request = Request(model="m", data=None, targets=(TARGET,), budgets=(), trials=60, seconds=600.0)
+    found = [
+        tried(1, 50.0, 0.00, {"d.*.quality_drop": -1.0}),
+        tried(2, 20.0, 0.01, {"d.*.quality_drop": -0.5}),
+        tried(3, 10.0, 0.20, {"d.*.quality_drop": 9.0}),
+    ]
+    said = telling.of_progress(found, request, 90.0).message
+    assert said == "3/60, 2.0/min, 8:30 left, front 3, best t002 5.00×"
