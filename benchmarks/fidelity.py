@@ -1,0 +1,290 @@
+"""Whether the agent's numbers can be trusted: against a C loop, against itself, and on traces.
+
+    python -m benchmarks.fidelity [--only clocks|pairs|traces] [--pairs N] [--models FILE …]
+
+clocks: p50 of each model by the agent (interpreter and compiled interface), by a C loop over the
+    same libLiteRt.so (made with cc) and by ai_edge_litert.tools.benchmark_litert_model, in turns
+    in one run. Bar: the compiled interface within 2% of the C loop.
+pairs: A/A and A/B. The agent measures a model under two names beside a neighbour that spins now
+    and then, --runs times; then --pairs windows of --window rounds are drawn from those real
+    traces with a seed. For B the second trace is made 5% slower. Every judge sees the same
+    windows. Each model is judged apart: of microseconds, where two processes of one file were
+    seen 1% apart, and of a millisecond. Bars for edgepack's gate, for the last model: at most
+    1% of A/A called different, at least 95% of B found.
+traces: the steady-state detector, the search for disturbances and LoadGen's totals on synthetic
+    traces of known truth. Bars: 95% right; 95% recall and 2% false alarms; equal totals.
+
+Exits 1 below a bar. Timings need a machine with nothing else on it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ctypes
+import dataclasses
+import hashlib
+import re
+import subprocess
+import sys
+import tempfile
+from collections import Counter
+from pathlib import Path
+from statistics import median
+
+import numpy as np
+
+from benchmarks import disturbed, judges, traces
+from edgepack import config, fleet
+from edgepack.analysis import loadgen, stats
+from edgepack.model import (
+    Blob,
+    Device,
+    Job,
+    JobSettings,
+    Measurement,
+    Recipe,
+    RuntimeSpec,
+    Signature,
+    Status,
+    Variant,
+)
+
+HERE = Path(__file__).resolve().parent
+DATA = HERE.parent / "tests" / "data"
+SLOWER = 1.05
+
+
+def one_millisecond(folder: Path) -> Path:
+    """Three 3x3 convolutions over 48x48 pixels, untrained: about 1 ms of float on a desktop."""
+    import keras
+
+    import edgepack
+
+    layers = [keras.layers.Conv2D(32, 3, padding="same", activation="relu") for _ in range(3)]
+    source = folder / "convolutions.keras"
+    keras.Sequential([keras.Input((48, 48, 16)), *layers]).save(source)
+    edgepack.build(source, recipes=["float"], output=folder / "package")
+    return next((folder / "package").rglob("*.tflite"))
+
+
+def measure(file: Path, names: tuple[str, ...], api: str, seconds: float) -> list[Measurement]:
+    """The file under each of the names, in one job of the real agent on this machine."""
+    content = file.read_bytes()
+    digest = hashlib.sha256(content).hexdigest()
+    variants = tuple(
+        Variant(
+            name=name,
+            recipe=Recipe(name=name),
+            sha256=digest,
+            bytes=len(content),
+            gzip_bytes=len(content),
+            signature=Signature(inputs=(), outputs=()),
+        )
+        for name in names
+    )
+    profile = dataclasses.replace(
+        config.load_profile("desktop"),
+        runtimes=(RuntimeSpec(name="ai-edge-litert", api=api),),
+        threads=1,
+    )
+    job = Job(
+        job_id="fidelity",
+        device=Device(name="local", profile="desktop", transport="local", python=sys.executable),
+        profile=profile,
+        variants=variants,
+        data=None,
+        blobs=(Blob(sha256=digest, bytes=len(content), path=str(file)),),
+        settings=JobSettings(max_s=seconds, ci=1e-4, parity_samples=0),
+    )
+    (report,) = fleet.run_jobs([job], emit=lambda _event: None)
+    for one in report.measurements:
+        if one.status is not Status.OK:
+            raise SystemExit(f"{file.name} ({api}): {one.failure}")
+    return list(report.measurements)
+
+
+class CLoop:
+    """The C loop over the library that the agent's runtime uses, by its handles."""
+
+    def __init__(self, scratch: Path) -> None:
+        target = scratch / "invoke_loop.so"
+        source = str(HERE / "invoke_loop.c")
+        subprocess.run(["cc", "-O2", "-shared", "-fPIC", "-o", str(target), source], check=True)
+        self._loop = ctypes.CDLL(str(target)).invoke_loop
+
+    def p50_us(self, file: Path, seconds: float) -> float:
+        """p50 after a tenth of the time as warm-up; one thread, XNNPACK, as in the agent."""
+        from edgepack_agent import opprofile
+        from edgepack_agent.runtimes.base import Config
+
+        class Plain(opprofile._Model):
+            """Without the profiler, which costs time."""
+
+            def _options(self, config: Config) -> ctypes.c_void_p:
+                options = self._library.make("CreateOptions")
+                self.call("SetOptionsHardwareAccelerators", options, opprofile._CPU)
+                return options
+
+        from ai_edge_litert.interpreter import Interpreter
+
+        rng = np.random.default_rng(0)
+        values = {
+            d["index"]: (rng.random(d["shape"]) * (1 if d["dtype"] == np.float32 else 0)).astype(
+                d["dtype"]
+            )
+            for d in Interpreter(str(file)).get_input_details()
+        }
+        model = Plain(str(file), Config(1, "cpu", True, {}))
+        inputs, outputs = model._buffers("Input", values), model._buffers("Output", {})
+        run = ctypes.cast(model._library._library.LiteRtRunCompiledModel, ctypes.c_void_p)
+
+        def loop(n: int) -> np.ndarray:
+            ns = (ctypes.c_uint64 * n)()
+            size = ctypes.c_size_t
+            arguments = (run, model._compiled, size(len(inputs)), inputs, size(len(outputs)))
+            if self._loop(*arguments, outputs, ns, size(n)):
+                raise SystemExit("LiteRtRunCompiledModel failed in the C loop")
+            return np.array(ns, dtype=np.float64)
+
+        typical = float(np.median(loop(50)))
+        loop(max(10, int(seconds * 1e8 / typical)))
+        return float(np.median(loop(max(50, int(seconds * 1e9 / typical))))) / 1e3
+
+
+def peer_us(file: Path) -> float | None:
+    """p50 of ai_edge_litert.tools.benchmark_litert_model; None where it does not say."""
+    command = [sys.executable, "-m", "ai_edge_litert.tools.benchmark_litert_model"]
+    command += [f"--model={file}", "--num_runs=2000", "--warmup_runs=200"]
+    done = subprocess.run(command, capture_output=True, text=True)
+    found = re.search(r"(?:p50|median)\D*([\d.]+)\s*(ms|us)?", done.stdout + done.stderr, re.I)
+    return float(found.group(1)) * (1 if found.group(2) == "us" else 1e3) if found else None
+
+
+def clocks(models: list[Path], turns: int, seconds: float) -> bool:
+    """One line a model; whether every one is within the bar."""
+    good = True
+    print(f"{'model':24} {'C loop':>9} {'compiled':>9} {'ratio':>7} {'interp.':>9} {'tool':>9}")
+    with tempfile.TemporaryDirectory() as scratch:
+        loop = CLoop(Path(scratch))
+        for model in models:
+            rows: list[list[float]] = []
+            for _ in range(turns):
+                first = loop.p50_us(model, seconds)
+                own = [_p50(model, api, seconds) for api in ("compiled", "interpreter")]
+                rows.append([(first + loop.p50_us(model, seconds)) / 2, *own])
+            reference, compiled, interpreter = (
+                median(column) for column in zip(*rows, strict=True)
+            )
+            ratio = median(row[1] / row[0] for row in rows)
+            tool = peer_us(model)
+            good &= abs(ratio - 1) <= 0.02
+            told = "–" if tool is None else f"{tool:.1f}"
+            print(
+                f"{model.stem:24} {reference:9.2f} {compiled:9.2f} {ratio:7.3f} "
+                f"{interpreter:9.2f} {told:>9}"
+            )
+    return good
+
+
+def _p50(model: Path, api: str, seconds: float) -> float:
+    found = stats.latency(measure(model, ("a",), api, seconds)[0])
+    assert found is not None
+    return found.p50
+
+
+def pairs(model: Path, count: int, runs: int, seconds: float, length: int) -> bool:
+    """The table of judges; whether edgepack's gate keeps its bars."""
+    noise = "import random,time\nwhile True:\n t=time.time()+random.expovariate(2)\n"
+    noise += " while time.time()<t: pass\n time.sleep(random.expovariate(1))\n"
+    neighbour = subprocess.Popen([sys.executable, "-c", noise])
+    try:
+        real = [measure(model, ("a", "b"), "interpreter", seconds) for _ in range(runs)]
+    finally:
+        neighbour.kill()
+        neighbour.wait()
+    taken = [tuple(_clean(one) for one in both) for both in real]
+    usable = [(a, b) for a, b in taken if min(len(a), len(b)) > length]
+    if not usable:
+        raise SystemExit("too few rounds: give --seconds more")
+    rng = np.random.default_rng(0)
+    different, found = Counter[str](), Counter[str]()
+    for _ in range(count):
+        a, b = usable[rng.integers(len(usable))]
+        at = int(rng.integers(min(len(a), len(b)) - length))
+        window = a[at : at + length], b[at : at + length]
+        for name, judge in judges.JUDGES.items():
+            different[name] += judge(*window) is not None
+            found[name] += judge(window[0], [r * SLOWER for r in window[1]]) == "slower"
+    print(
+        f"{model.stem}: {count} windows of {length} rounds from "
+        f"{len(usable)} real runs of {seconds:g} s"
+    )
+    print(f"{'judge':24} {'A/A called different':>21} {'5% slower found':>16}")
+    for name in judges.JUDGES:
+        print(f"{name:24} {different[name] / count:21.1%} {found[name] / count:16.1%}")
+    name = "edgepack, gate > 2%"
+    return different[name] <= 0.01 * count and found[name] >= 0.95 * count
+
+
+def _clean(measured: Measurement) -> list[np.ndarray]:
+    rounds = enumerate(measured.rounds)
+    return [np.array(v, dtype=np.float64) for at, v in rounds if at not in measured.excluded]
+
+
+def on_traces(count: int) -> bool:
+    """The three rules on synthetic traces."""
+    from edgepack_agent import steady
+
+    right = Counter[str]()
+    for trace in traces.traces(count):
+        right[trace.kind] += traces.judged_right(steady.steady_from(trace.values), trace)
+    share = sum(right.values()) / (count * len(traces.KINDS))
+    print(f"steady state right on {share:.1%} of {count * len(traces.KINDS)} traces")
+    for kind in traces.KINDS:
+        print(f"  {kind:22} {right[kind] / count:.1%}")
+    recall, alarms = disturbed.score(count // 2, seed=0)
+    whole = sum(recall.values()) / len(recall)
+    print(f"disturbances: recall {whole:.1%}, {alarms:.2%} of undisturbed rounds excluded")
+    for kind, value in recall.items():
+        print(f"  {kind:22} {value:.1%}")
+    totals = {p: [loadgen.min_queries(t, p) for t in range(1, 6)] for p in (0.9, 0.99)}
+    print(f"LoadGen's totals: {totals}")
+    known = {0.9: [64, 81, 97, 113, 127], 0.99: [662, 838, 1001, 1157, 1307]}
+    return share >= 0.95 and whole >= 0.95 and alarms <= 0.02 and totals == known
+
+
+def main() -> int:
+    """Run the parts asked for; 1 when one of them is below its bar."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--only", choices=("clocks", "pairs", "traces"))
+    parser.add_argument("--pairs", type=int, default=500, help="windows judged")
+    parser.add_argument("--runs", type=int, default=8, help="real runs behind the pairs")
+    parser.add_argument("--turns", type=int, default=5, help="turns of the clocks")
+    parser.add_argument("--seconds", type=float, default=12.0, help="of each real run")
+    parser.add_argument("--count", type=int, default=60, help="synthetic traces of each kind")
+    parser.add_argument("--window", type=int, default=40, help="rounds of a pair")
+    parser.add_argument("--models", type=Path, nargs="+", help="default: of 3 µs and of 1 ms")
+    given = parser.parse_args()
+    with tempfile.TemporaryDirectory() as scratch:
+        if given.models is None:
+            given.models = [DATA / "classifier_float.tflite", one_millisecond(Path(scratch))]
+        return 0 if _parts(given) else 1
+
+
+def _parts(given: argparse.Namespace) -> bool:
+    good = True
+    if given.only in (None, "traces"):
+        good &= on_traces(given.count)
+    if given.only in (None, "clocks"):
+        good &= clocks(given.models, given.turns, given.seconds / 4)
+    if given.only in (None, "pairs"):
+        for model in given.models:
+            kept = pairs(model, given.pairs, given.runs, given.seconds, given.window)
+        good &= kept
+    return good
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,292 @@
+"""The bars of `edgepack search`, each by its own sub-command, with its peers in the same run.
+
+    python -m benchmarks.search peers   [--minutes 20] [--peer-epochs 0.5]
+    python -m benchmarks.search widths  [--shares 20 40 60]
+    python -m benchmarks.search regret
+    python -m benchmarks.search cheap   [--candidates 100]
+    python -m benchmarks.search kill    [--times 20]
+
+All on the bundled residual net (288,546 parameters), with full Fashion-MNIST from Debian's
+dataset-fashion-mnist (`--data` names another), measured on the built-in device `local`.
+
+peers   a search of so many minutes for a variant that loses no more than the best of: uniform
+        structured pruning of equal MACs + int8, TFMOT prune50 + int8, plain int8; then all of
+        them side by side in one run. Bar: 1.3x as fast as the best of them, at its quality.
+widths  widths by the measured tables against uniform pruning of equal MACs, int8 (or
+        --scheme float), untrained, interleaved. Bar: 1.15x in p50.
+regret  a space without cuts, searched with a third of its trials and then measured whole.
+        Bar: at most 3% slower than the fastest that meets the budget.
+cheap   candidates on the float file: size, agreement and latency. Bar: 100 in 120 s.
+kill    a search killed with SIGKILL at random moments and resumed, against one left alone.
+        Bar: the same finished trials, each once.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import random
+import secrets
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from benchmarks.compression import FASHION, tfmot
+from benchmarks.peers import say
+from edgepack import config, data, pipeline, plan, resources
+from edgepack import package as packages
+from edgepack.analysis import stats
+from edgepack.compress import recipes
+from edgepack.compress.cache import tools
+from edgepack.compress.flatgraph import read
+from edgepack.compress.workshop import fitted
+from edgepack.model import Budget, JobSettings, Measurement, PassSpec, Recipe, Run
+from edgepack.plan import Target
+from edgepack.registry import Registry
+from edgepack.searching.conclusion import conclude
+from edgepack.searching.gauge import BATCH, Gauge, Setting
+from edgepack.searching.loop import Searching
+from edgepack.searching.space import of
+from edgepack.searching.study import Study
+from edgepack.searching.values import SCHEMES, Choice, Request
+
+INT8 = PassSpec(name="quantize.int8")
+
+
+def model() -> str:
+    """The bundled net."""
+    return str(resources.demo_dir() / "fashion_mnist_resnet.keras")
+
+
+def local() -> Target:
+    """This machine."""
+    device = Registry(config.devices_file()).get("local")
+    return Target(device=device, profile=config.load_profile(device.profile))
+
+
+def request(asked: argparse.Namespace, **values: object) -> Request:
+    """A search on this machine; `quality_drop` is the only limit unless said otherwise."""
+    usual = Request(
+        model=model(),
+        data=asked.data,
+        targets=(local(),),
+        budgets=(Budget(selector="*", limits={"quality_drop": asked.drop}),),
+        seed=asked.seed,
+    )
+    return replace(usual, **values)  # type: ignore[arg-type]
+
+
+def started(wanted: Request) -> Searching:
+    """A new search."""
+    return Searching(Study.create(f"bench-{secrets.token_hex(4)}", wanted), say)
+
+
+def side_by_side(searching: Searching, wanted: Sequence[Recipe], seconds: float) -> Run:
+    """Recipes built and measured in one job of interleaved rounds."""
+    variants, files = [], {}
+    for recipe in [recipes.parse("float"), *wanted]:
+        variant, path = searching.builder.obtain(recipe)
+        variants.append(variant)
+        files[variant.sha256] = path
+    with tempfile.TemporaryDirectory(prefix="edgepack-bench-") as scratch:
+        directory = Path(scratch) / "package"
+        package = packages.write(
+            directory,
+            source_name=Path(model()).name,
+            source_sha256="",
+            variants=variants,
+            files=files,
+            dataset=fitted(searching.builder.workshop.given, variants[0].signature),
+            tools=tools(),
+        )
+        settings = JobSettings(max_s=seconds, ci=0.005, min_rounds=30, timeout_s=seconds + 900)
+        wanted_plan = plan.make(
+            model="", data=None, recipes=(), targets=[local()], settings=settings
+        )
+        return pipeline.bench(package, directory, wanted_plan, emit=say).run
+
+
+def rows(run: Run) -> dict[str, Measurement]:
+    """The table, printed; by variant, the measurements."""
+    found = {one.variant: one for one in run.measurements}
+    print("| variant | bytes | MACs | p50 µs | top-1 % |\n| --- | --- | --- | --- | --- |")
+    for name, measured in found.items():
+        latency, variant = stats.latency(measured), run.package.variant(name)
+        accuracy = "–" if measured.quality is None else f"{100 * measured.quality.value:.2f}"
+        p50 = "–" if latency is None else f"{latency.p50:.1f}"
+        print(f"| {name} | {variant.bytes:,} | {variant.macs or 0:,} | {p50} | {accuracy} |")
+    return found
+
+
+def ratio(slow: Measurement, fast: Measurement) -> str:
+    """How many times as fast, with its interval."""
+    value, (low, high) = stats.speedup(slow, fast)
+    return f"{value:.3f}x ({low:.3f} to {high:.3f})"
+
+
+# ---------------------------------------------------------------- the bars
+
+
+def peers(asked: argparse.Namespace) -> None:
+    """See the module."""
+    searching = started(request(asked, seconds=60.0 * asked.minutes, trials=10_000))
+    concluded = conclude(searching, searching.run(), emit=say)
+    best = concluded.answers[0].best
+    if best is None or best.trial is None:
+        print("the search found nothing that meets the budget", concluded.answers[0].binding)
+        return
+    mine = replace(searching.study.recipe(best.trial), name="search")
+    built = searching.builder.obtain(mine)[0]
+    whole = searching.builder.obtain(recipes.parse("float"))[0]
+    share = 1 - (built.macs or 0) / (whole.macs or 1)
+    uniform = Recipe(
+        name="uniform-int8",
+        passes=(
+            PassSpec(name="prune.structured", params={"macs": share, "scope": "layer"}),
+            PassSpec(name="distill", params={"epochs": sum(searching.study.request.epochs)}),
+            INT8,
+        ),
+    )
+    others = [recipes.parse("int8"), replace(tfmot(asked.peer_epochs, 0)[0], name="tfmot50-int8")]
+    others += [uniform] if share > 0.01 else []
+    found = rows(side_by_side(searching, [mine, *others], asked.seconds))
+    quality = {name: one.quality.value for name, one in found.items() if one.quality}
+    good = [one.name for one in others if quality[one.name] <= quality["search"]]
+    for one in others:
+        beside = "" if one.name in good else " (of better quality)"
+        print(f"search against {one.name}: {ratio(found[one.name], found['search'])}{beside}")
+    print(f"search loses {100 * (quality['float'] - quality['search']):.2f} points; bar 1.3x")
+
+
+def widths(asked: argparse.Namespace) -> None:
+    """See the module."""
+    tail = (INT8,) if asked.scheme == "int8" else recipes.parse("float").passes
+    schemes = SCHEMES if asked.scheme == "int8" else ("float",)
+    searching = started(request(asked, trials=len(schemes), epochs=(1, 1), schemes=schemes))
+    searching.run()  # the source in every scheme: which arithmetic the tables are for
+    with Gauge([local()], searching.foundry.source_file, seed=asked.seed, emit=say) as gauge:
+        cutter = searching.prepared(gauge)
+        wanted = []
+        for percent in asked.shares:
+            kept = dict(cutter(Choice(percent=percent)))
+            cut = PassSpec(name="prune.structured", params={"widths": kept})
+            wanted.append(Recipe(name=f"stairs{percent}", passes=(cut, *tail)))
+    whole = searching.builder.obtain(recipes.parse("float"))[0].macs or 1
+    for recipe in list(wanted):
+        macs = searching.builder.obtain(recipe)[0].macs or 0
+        params = {"macs": 1 - macs / whole, "scope": "layer", "multiple": 1}
+        cut = PassSpec(name="prune.structured", params=params)
+        name = recipe.name.replace("stairs", "uniform")
+        wanted.append(Recipe(name=name, passes=(cut, *tail)))
+    found = rows(side_by_side(searching, wanted, asked.seconds))
+    for percent in asked.shares:
+        pair = found[f"uniform{percent}"], found[f"stairs{percent}"]
+        print(f"percent {percent}: widths by the tables are {ratio(*pair)} as fast; bar 1.15x")
+
+
+def regret(asked: argparse.Namespace) -> None:
+    """See the module."""
+    wanted = request(asked, cut=False, threads=(1, 2), trials=10_000)
+    size = of(wanted, cuts=False, trains=False, labels=True).size
+    few = started(replace(wanted, trials=-(-size // 3)))
+    partial = conclude(few, few.run(), emit=say).answers[0].best
+    all_of_them = started(wanted)
+    tried = [one for one in all_of_them.run() if one.ok and one.excess == 0]
+    if partial is None or not tried:
+        print("nothing meets the budget")
+        return
+    choice = next(one.choice for one in few.study.tried() if one.number == partial.trial)
+    times = {one.choice: one.latency_us["local"] for one in tried}
+    best = min(times, key=times.__getitem__)
+    print(f"searched {-(-size // 3)} of {size}: {choice}; fastest of all: {best}")
+    print(f"regret {times[choice] / times[best] - 1:.1%}; bar 3%")
+
+
+def cheap(asked: argparse.Namespace) -> None:
+    """See the module."""
+    searching = started(request(asked, cut=False))
+    source = searching.foundry.source_file
+    mixed = [f"mixed{count}" for count in range(1, len(read(source).ops))]
+    schemes = ["float", "dynamic", "int8", "int8-mse", "int16x8", *mixed]
+    began = time.perf_counter()
+    made, latencies, files_seen = 0, 0, set[str]()
+    with Gauge([local()], source, seed=asked.seed, emit=say) as gauge:
+        while made < asked.candidates:
+            batch = [
+                searching.foundry.make(made + n, Choice(scheme=schemes[(made + n) % len(schemes)]))
+                for n in range(min(BATCH, asked.candidates - made))
+            ]
+            made += len(batch)
+            files_seen |= {one.sha256 for one in batch}
+            files = {one.recipe.name: one.content for one in batch}
+            measured = gauge.begin(files, Setting())["local"].result()
+            latencies += sum(stats.latency(measured[name]) is not None for name in files)
+    took = time.perf_counter() - began
+    print(
+        f"{made} candidates ({len(files_seen)} different files), {latencies} latencies: "
+        f"{took:.1f} s; bar {1.2 * made:.0f} s"
+    )
+
+
+def kill(asked: argparse.Namespace) -> None:
+    """See the module."""
+    wanted = request(asked, trials=asked.trials, cut=False, threads=(1, 2))
+    names = [Study.create(f"bench-{secrets.token_hex(4)}", wanted).name for _ in range(2)]
+    rng = random.Random(asked.seed)
+    command = [sys.executable, "-m", "edgepack.cli.main", "search", "-q", "--resume"]
+    began = time.monotonic()
+    subprocess.run([*command, names[0]], check=False, stdout=subprocess.DEVNULL)
+    alone = time.monotonic() - began
+    killed = 0
+    for _ in range(asked.times):
+        child = subprocess.Popen([*command, names[1]], stdout=subprocess.DEVNULL)
+        try:
+            child.wait(rng.uniform(0.05, 1.0) * alone)
+        except subprocess.TimeoutExpired:
+            os.kill(child.pid, signal.SIGKILL)
+            child.wait()
+            killed += 1
+    subprocess.run([*command, names[1]], check=False, stdout=subprocess.DEVNULL)
+    whole, broken = (
+        {one.number: (one.choice, one.sha256) for one in Study.open(name).tried()} for name in names
+    )
+    same = "the same" if whole == broken else "OTHER"
+    print(f"killed {killed} times: {len(broken)} of {len(whole)} trials, {same} finished trials")
+
+
+BARS = {"peers": peers, "widths": widths, "regret": regret, "cheap": cheap, "kill": kill}
+
+
+def main() -> int:
+    """Measure one bar."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
+    parser.add_argument("bar", choices=list(BARS))
+    parser.add_argument("--data", default=FASHION, metavar="D")
+    parser.add_argument("--scheme", choices=("int8", "float"), default="int8", help="of widths")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--drop", type=float, default=0.003, help="quality that may be lost")
+    parser.add_argument("--seconds", type=float, default=60.0, help="for the last comparison")
+    parser.add_argument("--minutes", type=float, default=20.0, help="peers: of searching")
+    parser.add_argument("--peer-epochs", type=float, default=0.5, help="peers: of TFMOT")
+    parser.add_argument(
+        "--shares", type=int, nargs="+", default=[20, 40, 60], help="widths: Choice.percent"
+    )
+    parser.add_argument("--candidates", type=int, default=100, help="cheap")
+    parser.add_argument("--times", type=int, default=20, help="kill: how often")
+    parser.add_argument("--trials", type=int, default=16, help="kill: of the search")
+    asked = parser.parse_args()
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    data.load(asked.data)  # a wrong name is told before anything is measured
+    BARS[asked.bar](asked)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
