@@ -33,6 +33,7 @@ OPENSSF = "model.sig"
 EVAL_FILE = "eval.npz"
 BOM_FILE = "bom.cdx.json"
 PLAIN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
+_SHA256 = re.compile(r"[0-9a-f]{64}")
 _MANIFEST_BYTES = 64 << 20  # a hundred variants with long lineages are a megabyte
 
 
@@ -126,9 +127,11 @@ def parse(raw: bytes, where: Path) -> tuple[Package, Mapping[str, str]]:
         files = codec.from_json(dict[str, str], document["files"])
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise broken(f"the manifest is damaged: {error}", where) from error
-    for name in files:
+    for name, digest in files.items():
         if not PLAIN_NAME.fullmatch(name):
             raise broken(f"the manifest names a file outside the package: {name!r}", where)
+        if not _SHA256.fullmatch(digest):
+            raise broken(f"the manifest gives {name} no SHA-256 but {digest!r}", where)
     if {name: files[name] for name in files if name != BOM_FILE} != _files_of(package):
         raise broken("the manifest's list of files does not fit its variants", where)
     return package, files

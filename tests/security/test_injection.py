@@ -7,7 +7,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from edgepack import agent, package
@@ -79,6 +79,7 @@ def test_a_hostile_device_name_is_refused_or_plain(name: str) -> None:
 
 
 @settings(max_examples=300, deadline=None)
+@example(name="bom.cdx.json", digest=":")
 @given(name=HOSTILE, digest=HOSTILE)
 def test_a_hostile_manifest_names_no_file_elsewhere(name: str, digest: str) -> None:
     import json
