@@ -140,6 +140,7 @@ class _Bench:
                 batch=1,
                 sweep_threads=(),
                 stable_s=None,
+                launches=1,
                 warmup_s=0.0,
                 warmup_max_s=0.0,
                 min_rounds=1,

@@ -29,7 +29,13 @@ from edgepack.plan import Target
 
 # A candidate is one of a dozen in a bisection: p50 to ±2% tells them apart.
 QUICK = JobSettings(
-    warmup_s=0.3, warmup_max_s=1.0, max_s=5.0, ci=0.02, timeout_s=120.0, parity_samples=0
+    warmup_s=0.3,
+    warmup_max_s=1.0,
+    max_s=5.0,
+    ci=0.02,
+    timeout_s=120.0,
+    parity_samples=0,
+    launches=1,
 )
 _NAME = "candidate"
 

@@ -224,6 +224,8 @@ def _measuring(settings: JobSettings) -> str:
         said += f"; batches of {settings.batch}"
     if settings.sweep_threads:
         said += f"; in the same rounds with {', '.join(map(str, settings.sweep_threads))} threads"
+    if settings.launches is not None:
+        said += f"; each variant in {settings.launches} process(es) one after the other"
     if settings.stable_s is not None:
         said += f"; only once the board is cool and idle, within {settings.stable_s:g} s"
     return said

@@ -197,10 +197,11 @@ def judge(
         visits: `subject.Visit`s by variant, of those that can still be measured.
         rows, start_ns, period_s: the time line, see `in_time_line`.
     """
-    by_round: Dict[int, Dict[int, Any]] = {}
+    # Each process of a variant has a level of its own, which is no disturbance.
+    by_round: Dict[int, Dict[Any, Any]] = {}
     for variant, own in enumerate(visits):
         for visit in own:
-            by_round.setdefault(visit.round, {})[variant] = visit
+            by_round.setdefault(visit.round, {})[variant, visit.launch] = visit
     numbers = sorted(by_round)
     times = [_span(list(by_round[number].values())) for number in numbers]
     found = in_time_line(rows, start_ns, period_s)

@@ -55,6 +55,7 @@ class Settings(NamedTuple):
     and most time for a steady state. mode: see `modes`; min_s, min_queries: of a variant in mode
     single-stream. batch: samples an inference. sweep_threads: further thread counts to measure.
     stable_s: how long to wait for a cool and idle board, None to start whatever it is.
+    launches: processes of each variant, one after the other; None as `modes.launches` says.
     """
 
     warmup_s: float
@@ -76,6 +77,7 @@ class Settings(NamedTuple):
     cache_bytes: Optional[int]
     profile_ops: bool
     output_samples: int
+    launches: Optional[int]
 
 
 class Trust(NamedTuple):
@@ -159,6 +161,7 @@ _SETTINGS = fields.record(
         "cache_bytes": fields.optional(fields.integer(0, 2**53)),
         "profile_ops": fields.flag,
         "output_samples": fields.integer(0, 2**31),
+        "launches": fields.optional(fields.integer(1, 100)),
     },
 )
 

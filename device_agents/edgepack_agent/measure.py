@@ -44,6 +44,9 @@ class Bench:
         self._subjects = [subject for subject in self._visited if not subject.swept]
         self._sampler = Sampler(nursery.pids, probes=job.probes)
         self._judge_at = 0
+        self._launch, self._launches = 0, 1
+        self._first = 0  # the number of this launch's first round
+        self._order = random.Random(job.settings.seed)
         self.excluded: Set[int] = set()
         self.disturbances: List[Dict[str, Any]] = []
 
@@ -168,39 +171,67 @@ class Bench:
         return {key: reply[key] for key in ("n", "seconds", "p50_ns", "steady", "steady_s")}
 
     def _rounds(self) -> None:
-        """Rounds over all variants until each was measured enough, or max_s has gone by.
+        """The rounds of one launch after the other, each with its share of max_s.
+
+        Two processes of one file differ by a percent and more for as long as they live (where
+        the loader put the pages), which no number of rounds shows. Starting them takes none of
+        the rounds' time.
+        """
+        settings = self._job.settings
+        warm = [subject.warmup["p50_ns"] for subject in self._visited if subject.warmup]
+        self._launches = modes.launches(settings, warm)
+        number, spent = 0, 0.0
+        for launch in range(self._launches):
+            if launch:
+                self._launch_again(number)
+            start = time.monotonic() - spent
+            until = start + settings.max_s * (launch + 1) / self._launches
+            number = self._rounds_of_launch(number, start, until)
+            spent = time.monotonic() - start
+
+    def _launch_again(self, number: int) -> None:
+        """New processes for all; their first, and its warm-up, stay those that are told."""
+        self._launch += 1
+        self._first = number
+        for subject in self._visited:
+            if self._cancelled.is_set():
+                raise Cancelled
+            if subject.alive and self.load(subject, self._job.settings.batch) is not None:
+                self.warm_up(subject)
+
+    def _rounds_of_launch(self, number: int, start: float, until: float) -> int:
+        """Rounds over all variants until each was measured enough, or `until`; the next number.
 
         The thread counts of a sweep are visited in the same rounds, so that drift of the board
         hits all of them alike. A variant that needs no more keeps its turns while others need
-        theirs, so that rounds stay comparable pair by pair. The first round is always finished.
+        theirs, so that rounds stay comparable pair by pair. The first round is always finished,
+        and where further launches follow, so is every other.
         What disturbed rounds lack is measured again, in further rounds.
         """
-        settings = self._job.settings
-        order = random.Random(settings.seed)
-        start = told = time.monotonic()
-        number = 0
+        last = self._launch + 1 == self._launches
+        told = time.monotonic()
         while any(subject.alive for subject in self._subjects):
             round_order = list(self._visited)
-            order.shuffle(round_order)
-            for subject in round_order:
+            self._order.shuffle(round_order)
+            for turn, subject in enumerate(round_order):
                 if self._cancelled.is_set():
                     raise Cancelled
-                if number and self._used_up(start):
-                    return
+                if number > self._first and (last or not turn) and self._used_up(until):
+                    return number
                 if subject.alive:
                     self._turn(subject, number)
             self._check()
             number += 1
             if self._all_enough(number):
-                return
+                break
             if time.monotonic() - told > PROGRESS_S:
                 told = time.monotonic()
-                self.progress("measure", None, round(told - start, 3), settings.max_s)
+                self.progress("measure", None, round(told - start, 3), self._job.settings.max_s)
+        return number
 
-    def _used_up(self, start: float) -> bool:
-        late = time.monotonic() - start >= self._job.settings.max_s
+    def _used_up(self, until: float) -> bool:
         samples = sum(len(s.visits) * s.turn.n for s in self._visited)
-        return late or samples >= modes.MAX_SAMPLES
+        return time.monotonic() >= until or samples >= modes.MAX_SAMPLES
 
     def _turn(self, subject: Subject, number: int) -> None:
         whole = self._job.settings.mode == "offline"
@@ -218,6 +249,7 @@ class Bench:
                 subject.turn.n,
                 reply["p50_ns"],
                 reply["mean_ns"],
+                self._launch,
             )
         )
         if subject.swept:
@@ -242,19 +274,22 @@ class Bench:
         return not self.excluded
 
     def _each_enough(self, number: int) -> bool:
-        clean = number - len(self.excluded)
-        if clean < self._job.settings.min_rounds:
+        first = self._first
+        clean = number - first - sum(at >= first for at in self.excluded)
+        if clean * self._launches < self._job.settings.min_rounds:
             return False
-        return all(self._measure(s, modes.enough) for s in self._visited if s.alive)
+        return all(
+            self._measure(s, [v for v in s.clean(self.excluded) if v.round >= first], modes.enough)
+            for s in self._visited
+            if s.alive
+        )
 
-    def _measure(self, subject: Subject, judge: Callable[..., Any]) -> Any:
-        clean = subject.clean(self.excluded)
-        medians = sorted(visit.p50_ns for visit in clean)
-        queries, spent = sum(v.n for v in clean), sum(v.span_ns for v in clean)
+    def _measure(self, subject: Subject, visits: List[Visit], judge: Callable[..., Any]) -> Any:
+        queries, spent = sum(v.n for v in visits), sum(v.span_ns for v in visits)
         settings = self._job.settings
         if subject.swept:
             settings = settings._replace(mode="latency")  # of it, p50 is all that is told
-        return judge(settings, medians, queries, spent)
+        return judge(settings, modes.medians(visits), queries, spent)
 
     def _judge(self) -> None:
         """Look for disturbances anew, over all rounds so far, and exclude what they touched."""
@@ -283,5 +318,5 @@ class Bench:
         if self.disturbances:
             subject.flags.append("disturbed")
         if subject.visits:
-            short = self._measure(subject, modes.shortfall)
+            short = self._measure(subject, subject.clean(self.excluded), modes.shortfall)
             subject.flags += [short] if short else []

@@ -5,14 +5,20 @@ of the input included, until its p50 is known. single-stream: MLPerf LoadGen's s
 least duration and number of queries. sustained: all the time there is, the board never idle.
 """
 
-from typing import List, NamedTuple
+from statistics import median
+from typing import TYPE_CHECKING, Dict, List, NamedTuple, Sequence
 
 from edgepack_agent import stats
 from edgepack_agent.job import Settings
 
+if TYPE_CHECKING:
+    from edgepack_agent.subject import Visit
+
 TURN_NS = 50_000_000  # a variant's turn within a round
 MAX_TURN = 1000  # inferences in a turn, so that fast models do not flood the link
 MAX_SAMPLES = 4 << 20  # of one job: the host refuses more than 8 Mi numbers
+SHORT_NS = 50_000  # p50 below which where a process has its memory is seen in its times
+LAUNCHES = 6  # the fewest whose medians have a distribution-free 95% interval
 SETTLE_SHARE = 10  # one untimed inference for so many timed ones, to refill the caches
 
 
@@ -38,11 +44,28 @@ def turn(settings: Settings, p50_ns: int) -> Turn:
     return Turn(n, n // SETTLE_SHARE)
 
 
+def launches(settings: Settings, p50s_ns: Sequence[int]) -> int:
+    """How many processes each variant is measured in, given about what they all take."""
+    if settings.launches is not None or settings.mode != "latency":
+        return settings.launches or 1
+    return LAUNCHES if p50s_ns and min(p50s_ns) < SHORT_NS else 1
+
+
+def medians(visits: "Sequence[Visit]") -> List[int]:
+    """In ascending order, of rounds; of whole launches where there are as many as that takes."""
+    by_launch: Dict[int, List[int]] = {}
+    for visit in visits:
+        by_launch.setdefault(visit.launch, []).append(visit.p50_ns)
+    if len(by_launch) < LAUNCHES:
+        return sorted(visit.p50_ns for visit in visits)
+    return sorted(int(median(values)) for values in by_launch.values())
+
+
 def enough(settings: Settings, ordered_medians: List[int], queries: int, spent_ns: int) -> bool:
     """Whether a variant needs no more rounds.
 
     Args:
-        ordered_medians: of its rounds that count, ascending, in nanoseconds.
+        ordered_medians: see `medians`, in nanoseconds.
         queries: inferences that count.
         spent_ns: time that those took in all.
     """

@@ -67,6 +67,7 @@ def result(
         "cpu": subject.cpu,
         "rounds": len(subject.visits),
         "excluded": [visit.round for visit in subject.visits if visit.round in excluded],
+        "launches": subject.launched_at(),
         "mode": job.settings.mode,
         "batch": job.settings.batch,
         "sweep": subject.sweep,

@@ -9,7 +9,10 @@ from edgepack_agent.modes import Turn
 
 
 class Visit(NamedTuple):
-    """A variant's turn in one round: when (monotonic nanoseconds) and what came of it."""
+    """A variant's turn in one round: when (monotonic nanoseconds) and what came of it.
+
+    launch: which of the variant's processes, one after the other, it was a turn of.
+    """
 
     round: int
     start_ns: int
@@ -17,6 +20,7 @@ class Visit(NamedTuple):
     n: int
     p50_ns: int
     mean_ns: float
+    launch: int = 0
 
 
 class Subject:
@@ -52,6 +56,13 @@ class Subject:
     def clean(self, excluded: Set[int]) -> List[Visit]:
         """The visits in rounds that count."""
         return [visit for visit in self.visits if visit.round not in excluded]
+
+    def launched_at(self) -> List[int]:
+        """The first round of each of its processes, one after the other."""
+        seen: Dict[int, int] = {}
+        for visit in self.visits:
+            seen.setdefault(visit.launch, visit.round)
+        return sorted(seen.values())
 
     def fail(self, error: AgentError) -> None:
         """Note how it ended; what was measured before is kept."""

@@ -76,7 +76,9 @@ def throughput(measurement: Measurement) -> Throughput | None:
     ]
     # Statistics of the rounds as if each were one inference of its mean length.
     as_rounds = tuple((max(1, round(mean)),) for mean in means)
-    found = stats.latency(dataclasses.replace(measurement, rounds=as_rounds, excluded=()))
+    found = stats.latency(
+        dataclasses.replace(measurement, rounds=as_rounds, excluded=(), launches=(0,))
+    )
     if found is None:
         return None
     samples = measurement.batch * 1e6
@@ -131,7 +133,9 @@ def swept(measurement: Measurement) -> tuple[Swept, ...]:
     found = [Swept(threads=measurement.threads, p50=own.p50, ci95=own.p50_ci95)]
     for point in measurement.sweep:
         rounds = tuple((median,) for median in point.medians_ns)
-        latency = stats.latency(dataclasses.replace(measurement, rounds=rounds, excluded=()))
+        latency = stats.latency(
+            dataclasses.replace(measurement, rounds=rounds, excluded=(), launches=(0,))
+        )
         if latency is not None:
             found.append(Swept(threads=point.threads, p50=latency.p50, ci95=latency.p50_ci95))
     return tuple(found)

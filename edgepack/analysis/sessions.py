@@ -1,22 +1,24 @@
 """Ratios of latency percentiles, with intervals, within one session and between two.
 
-Any percentile is compared by blocks of whole rounds: neighbouring rounds are joined until a
-block holds enough samples for the percentile to be one of them (10 for p90, 100 for p99), and
-each block gives one value. Blocks of one session are paired, as its rounds are interleaved
+Any percentile is compared by blocks of whole rounds (of whole launches, where the variants were
+measured in several processes: see `stats`): neighbours are joined until a block holds enough
+samples for the percentile to be one of them (10 for p90, 100 for p99), and each block gives one
+value. Blocks of one session are paired, as its rounds are interleaved
 (`stats.speedup` does the same for p50). Blocks of two sessions have nothing to be paired by:
 their interval is the Hodges-Lehmann one, the inverse of the Wilcoxon rank-sum test
 (Hollander, Wolfe & Chicken 2014, 4.3), exact for few blocks and by the normal approximation
 from there. Below four blocks on either side Welch's t on the logs is used.
 
-Limits: an interval between sessions holds what changed within them. What changes from one
-session to the next (a reboot, the room's temperature, where the loader put the pages) is not
-in it, so a small significant change may belong to the day and not to the model; a gate
-therefore asks for a margin as well.
+Limits: an interval between sessions holds what changed within them; where the loader put the
+pages only with several launches. What changes from one session to the next (a reboot, the room's
+temperature) is not in it, so a small significant change may belong to the day and not to the
+model; a gate therefore asks for a margin as well.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from functools import lru_cache
 from typing import Any
 
@@ -28,6 +30,8 @@ MOST_BLOCKS = 200
 _EXACT_BLOCKS = 25
 _FEWEST_FOR_RANKS = 4
 
+#: One observation: the samples of each side.
+Sides = tuple[Any, ...]
 Ratio = tuple[float, tuple[float, float] | None]
 
 
@@ -62,60 +66,57 @@ def samples_a_block(percent: int) -> int:
 def _overall(measurement: Measurement, percent: int) -> float:
     import numpy as np
 
-    counted = _counted(measurement)
-    if not any(counted):
+    every = np.sort(np.concatenate([np.empty(0), *stats.observations(measurement)]))
+    if not len(every):
         raise ValueError("a measurement without samples has no percentile")
-    every = np.sort(np.concatenate([np.asarray(r, dtype=np.float64) for r in counted]))
     return max(stats.percentile(every, percent), 1.0)
 
 
-def _counted(measurement: Measurement) -> list[tuple[int, ...]]:
-    """The rounds, each at its place; those that were disturbed are empty."""
-    excluded = frozenset(measurement.excluded)
-    return [() if at in excluded else values for at, values in enumerate(measurement.rounds)]
-
-
 def _blocks(measurement: Measurement, percent: int) -> Any:
-    """One log percentile a block of whole rounds; the last, short block joins its neighbour."""
-    wanted = samples_a_block(percent)
-    blocks: list[list[int]] = []
-    for values in _counted(measurement):
-        if blocks and len(blocks[-1]) < wanted:
-            blocks[-1] = [*blocks[-1], *values]
-        elif values:
-            blocks.append(list(values))
-    if len(blocks) > 1 and len(blocks[-1]) < wanted:
-        last = blocks.pop()
-        blocks[-1] += last
-    return _logs(blocks, percent)
+    """One log percentile a block; the last, short block joins its neighbour."""
+    own = [(values,) for values in stats.observations(measurement) if len(values)]
+    return _logs(_joined(own, samples_a_block(percent)), 0, percent)
 
 
 def _paired(base: Measurement, other: Measurement, percent: int) -> tuple[Any, Any]:
     """The logs of both sides' blocks, made of the same rounds."""
-    wanted = samples_a_block(percent)
-    ours: list[list[int]] = []
-    theirs: list[list[int]] = []
-    for mine, yours in zip(_counted(base), _counted(other), strict=False):
-        if not mine or not yours:
-            continue
-        if ours and min(len(ours[-1]), len(theirs[-1])) < wanted:
-            ours[-1] = [*ours[-1], *mine]
-            theirs[-1] = [*theirs[-1], *yours]
+    alike = base.launches == other.launches
+    sides = (stats.observations(side, launches=alike) for side in (base, other))
+    both = [pair for pair in zip(*sides, strict=False) if len(pair[0]) and len(pair[1])]
+    blocks = _joined(both, samples_a_block(percent))
+    return _logs(blocks, 0, percent), _logs(blocks, 1, percent)
+
+
+def _joined(observations: Iterable[Sides], wanted: int) -> list[Sides]:
+    """Neighbours joined until every side of each has so many samples; a short last one joins
+    its neighbour."""
+    blocks: list[Sides] = []
+    for one in observations:
+        if blocks and _short(blocks[-1], wanted):
+            blocks[-1] = _both(blocks[-1], one)
         else:
-            ours.append(list(mine))
-            theirs.append(list(yours))
-    if len(ours) > 1 and min(len(ours[-1]), len(theirs[-1])) < wanted:
-        ours[-2] += ours.pop()
-        theirs[-2] += theirs.pop()
-    return _logs(ours, percent), _logs(theirs, percent)
+            blocks.append(one)
+    if len(blocks) > 1 and _short(blocks[-1], wanted):
+        last = blocks.pop()
+        blocks[-1] = _both(blocks[-1], last)
+    return blocks
 
 
-def _logs(blocks: list[list[int]], percent: int) -> Any:
+def _short(block: Sides, wanted: int) -> bool:
+    return min(map(len, block)) < wanted
+
+
+def _both(first: Sides, second: Sides) -> Sides:
     import numpy as np
 
-    logs = np.array(
-        [math.log(max(stats.percentile(sorted(block), percent), 1.0)) for block in blocks]
-    )
+    return tuple(np.concatenate(pair) for pair in zip(first, second, strict=True))
+
+
+def _logs(blocks: list[Sides], side: int, percent: int) -> Any:
+    import numpy as np
+
+    ordered = (np.sort(block[side]) for block in blocks)
+    logs = np.array([math.log(max(stats.percentile(values, percent), 1.0)) for values in ordered])
     if len(logs) <= MOST_BLOCKS:
         return logs
     return np.array([block.mean() for block in np.array_split(logs, MOST_BLOCKS)])

@@ -7,6 +7,12 @@ that counts each of them as independent is far too narrow. Here the round is the
 number of rounds, not of samples, decides how wide an interval is. Rounds that the agent found
 disturbed (`Measurement.excluded`) are kept but do not count.
 
+Where the variants were measured in several processes, one after the other
+(`Measurement.launches`), the process is the unit instead: how its memory is laid out decides a
+percent or more of a short inference for as long as it lives (Mytkowicz et al. 2009, "Producing
+Wrong Data Without Doing Anything Obviously Wrong!"; Kalibera & Jones 2013, "Rigorous
+Benchmarking in Reasonable Time", on which level to repeat).
+
 Definitions:
 
 * Percentiles are by nearest rank (the inverse of the empirical distribution; type 1 of
@@ -38,6 +44,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from functools import lru_cache
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from edgepack.model import Latency, Measurement
@@ -69,13 +76,13 @@ def latency(measurement: Measurement) -> Latency | None:
     """Statistics of the samples in microseconds; None when there are none."""
     import numpy as np
 
-    rounds = [values for values in _rounds(measurement) if len(values)]
-    if not rounds:
+    units = [values for values in observations(measurement) if len(values)]
+    if not units:
         return None
-    us = np.sort(np.concatenate(rounds)) / 1e3
+    us = np.sort(np.concatenate(units)) / 1e3
     p50 = percentile(us, 50)
-    medians = np.sort([_median(values) for values in rounds]) / 1e3
-    low, high = (us[0], us[-1]) if len(rounds) == 1 else _median_interval(medians)
+    medians = np.sort([_median(values) for values in units]) / 1e3
+    low, high = (us[0], us[-1]) if len(units) == 1 else _median_interval(medians)
     return Latency(
         n=len(us),
         min=float(us[0]),
@@ -98,8 +105,9 @@ def speedup(base: Measurement, other: Measurement) -> tuple[float, tuple[float, 
     """`base` p50 / `other` p50 (above 1: `other` is faster) and its 95% interval.
 
     Both must come from one job, whose rounds are interleaved: round i is paired with round
-    i. Where one has more rounds, the unpaired ones count for the estimate only. A single
-    pair gives the interval (0, infinity): nothing can be said.
+    i. Where one has more rounds, the unpaired ones count for the estimate only. Of several
+    launches, each counts once, with the median of its rounds' ratios. A single pair gives the
+    interval (0, infinity): nothing can be said.
 
     Raises:
         ValueError: one of them has no samples.
@@ -110,7 +118,7 @@ def speedup(base: Measurement, other: Measurement) -> tuple[float, tuple[float, 
     if not any(map(len, ours)) or not any(map(len, theirs)):
         raise ValueError("a measurement without samples has no speed-up")
     estimate = _median(np.concatenate(ours)) / _median(np.concatenate(theirs))
-    logs = _paired_logs(ours, theirs)
+    logs = _by_launch(_paired_logs(ours, theirs), base, other)
     if len(logs) < 2:
         return estimate, (0.0, math.inf)
     low, high = centre_interval(logs)
@@ -158,6 +166,35 @@ def mcnemar(base: str, other: str) -> float:
     return min(1.0, 2 * float(_coin_tails(lost + won)[min(lost, won)]))
 
 
+def observations(measurement: Measurement, *, launches: bool = True) -> list[Floats]:
+    """What counts as one observation each: the samples of a launch, or of a round of the only one.
+
+    Each at its place, without the disturbed rounds; so some may be empty. launches: False for
+    rounds in every case.
+    """
+    import numpy as np
+
+    rounds = _rounds(measurement)
+    if len(measurement.launches) < 2 or not launches:
+        return rounds
+    bounds = [*measurement.launches, len(rounds)]
+    return [np.concatenate([*rounds[first:end], np.empty(0)]) for first, end in pairwise(bounds)]
+
+
+def _by_launch(logs: dict[int, float], base: Measurement, other: Measurement) -> Floats:
+    """One log ratio a launch where both had the same ones, else one a round, at most 400."""
+    import numpy as np
+
+    every = np.array(list(logs.values()))
+    if base.launches == other.launches and len(base.launches) > 1:
+        bounds = [*base.launches, len(base.rounds)]
+        inside = [[logs[at] for at in range(*ends) if at in logs] for ends in pairwise(bounds)]
+        return np.array([np.median(own) for own in inside if own])
+    if len(every) <= MOST_BLOCKS:
+        return every
+    return np.array([block.mean() for block in np.array_split(every, MOST_BLOCKS)])
+
+
 def _rounds(measurement: Measurement) -> list[Floats]:
     """The rounds, each at its place; those that were disturbed are empty and so never count."""
     import numpy as np
@@ -169,15 +206,10 @@ def _rounds(measurement: Measurement) -> list[Floats]:
     ]
 
 
-def _paired_logs(base: Sequence[Floats], other: Sequence[Floats]) -> Floats:
-    """One log ratio of medians a round that both took part in, merged to at most 400."""
-    import numpy as np
-
-    pairs = [(a, b) for a, b in zip(base, other, strict=False) if len(a) and len(b)]
-    logs = np.array([math.log(_median(a) / _median(b)) for a, b in pairs])
-    if len(logs) <= MOST_BLOCKS:
-        return logs
-    return np.array([block.mean() for block in np.array_split(logs, MOST_BLOCKS)])
+def _paired_logs(base: Sequence[Floats], other: Sequence[Floats]) -> dict[int, float]:
+    """The log ratio of medians of each round that both took part in, by its position."""
+    pairs = enumerate(zip(base, other, strict=False))
+    return {at: math.log(_median(a) / _median(b)) for at, (a, b) in pairs if len(a) and len(b)}
 
 
 def _median(values: Floats) -> float:

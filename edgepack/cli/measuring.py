@@ -39,6 +39,7 @@ class Measuring:
     min_queries: int
     batch: int
     stable: float | None
+    launches: int | None
     ci: float
     seed: int
     timeout: float | None
@@ -74,6 +75,12 @@ class Measuring:
                 f"--timeout ({timeout:g} s) is not longer than --max-seconds ({max_s:g} s)",
                 hint="Give loading, quality and transfer a minute more than the measuring.",
             )
+        if (self.launches or 1) > 1 and self.mode != "latency":
+            raise EdgepackError(
+                "EP105",
+                f"--launches {self.launches} does not go with --mode {self.mode}",
+                hint="Measure in mode latency, or leave --launches out.",
+            )
         first, *further = self.threads or (None,)
         return JobSettings(
             threads=first,
@@ -84,6 +91,7 @@ class Measuring:
             min_queries=self.min_queries,
             batch=self.batch,
             stable_s=self.stable,
+            launches=self.launches,
             ci=self.ci,
             seed=self.seed,
             timeout_s=timeout,
@@ -229,6 +237,13 @@ _options = options.stack(
         metavar="SECONDS",
         type=click.FloatRange(0, 86400),
         help="Start only on a cool and idle board; give up after SECONDS.",
+    ),
+    click.option(
+        "--launches",
+        type=click.IntRange(1, 100),
+        help="Measure each variant in so many processes, one after the other: two processes of "
+        "one file differ by a percent and more.  [default: 6 when a variant takes less than "
+        "50 µs, else 1]",
     ),
     click.option(
         "--ci",

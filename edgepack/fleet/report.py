@@ -138,6 +138,8 @@ class Collector:
             raise refused(f"{measured} rounds of '{event.variant}' and a result of {event.rounds}")
         if not {*event.excluded} <= {*self._rounds[event.variant]}:
             raise refused(f"excluded rounds of '{event.variant}' that it never sent")
+        if not {*event.launches} <= {*self._rounds[event.variant]}:
+            raise refused(f"launches of '{event.variant}' with rounds that it never sent")
         if event.status == "ok" and not measured:
             raise refused(f"a good result of '{event.variant}' without a sample")
         self._results[event.variant] = event
@@ -208,6 +210,7 @@ class Collector:
             flags=result.flags,
             inputs_sha256=result.inputs_sha256,
             excluded=self._positions(variant, result.excluded),
+            launches=self._positions(variant, result.launches) or (0,),
             mode=result.mode,
             batch=result.batch,
             warmup=result.warmup,

@@ -22,7 +22,9 @@ class JobSettings:
     mode: "latency", "single-stream" (at least min_s and min_queries a variant, by MLPerf
     LoadGen's rules), "offline" (throughput) or "sustained" (all of max_s, minute by minute).
     batch: samples an inference. sweep_threads: further thread counts to measure. stable_s: how
-    long to wait for a cool and idle board; None: start as it is.
+    long to wait for a cool and idle board; None: start as it is. launches: in how many processes,
+    one after the other, each variant is measured; None: six in mode "latency" when one of them
+    takes less than 50 µs, where a process's memory layout shows in the times, else one.
     """
 
     threads: int | None = None
@@ -45,6 +47,7 @@ class JobSettings:
     cache_bytes: int | None = None
     profile_ops: bool = False
     output_samples: int = 0
+    launches: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

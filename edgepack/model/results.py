@@ -140,7 +140,8 @@ class Measurement:
 
     rounds: one tuple a round, each the latencies of single inferences in nanoseconds (in mode
     "offline" from one inference's end to the next one's). started_ns: when each round began,
-    monotonic. excluded: the positions of rounds that were disturbed and do not count.
+    monotonic. excluded: the positions of rounds that were disturbed and do not count. launches:
+    the positions of the rounds with which a new process of the variant began, the first always.
     divergence: where the outputs begin to differ from the host's, where that was asked for.
     ops: the profile of operations, empty unless asked for; measured apart from the rounds.
     process_ns, load_ns, setup_ns, first_ns: the cold path: start of the process and import of the
@@ -172,6 +173,7 @@ class Measurement:
     divergence: Divergence | None = None
     started_ns: tuple[int, ...] = ()
     excluded: tuple[int, ...] = ()
+    launches: tuple[int, ...] = (0,)
     mode: str = "latency"
     batch: int = 1
     warmup: Mapping[str, Any] | None = None

@@ -24,7 +24,11 @@ def fields(measurement: Measurement) -> dict[str, Any]:
     return {
         "mode": measurement.mode,
         "batch": measurement.batch,
-        "rounds": {"n": len(measurement.rounds), "excluded": list(measurement.excluded)},
+        "rounds": {
+            "n": len(measurement.rounds),
+            "excluded": list(measurement.excluded),
+            "launches": list(measurement.launches),
+        },
         "warmup": None if measurement.warmup is None else dict(measurement.warmup),
         "early_stopping": stopping,
         "throughput": None if rate is None else {"per_s": rate.per_s, "ci95": list(rate.ci95)},
@@ -122,6 +126,11 @@ def _disturbed(measurements: Sequence[Measurement]) -> Iterator[str]:
         yield text.plain(
             f"the hypervisor took {share:.0%} of the processor time: other machines on this host "
             "are part of these times"
+        )
+    launches = max(len(m.launches) for m in measured)
+    if launches > 1:
+        yield text.plain(
+            f"each variant in {launches} processes, one after the other: intervals are over those"
         )
     found = disturbances(measured[0].environment)
     if not found:

@@ -177,6 +177,7 @@ class Result:
     mode: Literal["latency", "single-stream", "offline", "sustained"] = "latency"
     batch: Annotated[int, Field(ge=1, le=65536)] = 1
     excluded: tuple[Count, ...] = ()
+    launches: Annotated[tuple[Count, ...], Field(max_length=100)] = ()
     sweep: Annotated[tuple[Swept, ...], Field(max_length=64)] = ()
 
 

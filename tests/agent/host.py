@@ -100,6 +100,7 @@ def make_job(
         "cache_bytes": None,
         "profile_ops": False,
         "output_samples": 0,
+        "launches": 1,
     }
     settings.update({key: changed.pop(key) for key in list(changed) if key in settings})
     job = {

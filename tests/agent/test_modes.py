@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import signal
 import time
 from collections.abc import Callable
@@ -51,6 +52,47 @@ def test_single_stream_goes_on_until_it_has_its_queries(host: Host, job: Job) ->
         assert result["mode"] == "single-stream"
         assert len(host.latencies(name)) >= 3000
         assert "too-few-queries" not in result["flags"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "p50s_ns", "launches"),
+    [
+        ({"launches": None}, [2_000, 900_000], 6),
+        ({"launches": None}, [60_000, 900_000], 1),
+        ({"launches": None, "mode": "sustained"}, [2_000], 1),
+        ({"launches": None}, [], 1),
+        ({"launches": 3}, [900_000], 3),
+    ],
+)
+def test_short_inferences_are_measured_in_several_processes(
+    changes: dict[str, object], p50s_ns: list[int], launches: int
+) -> None:
+    assert modes.launches(settings(**changes), p50s_ns) == launches
+
+
+def test_every_launch_has_new_processes_and_rounds_of_all(host: Host, job: Job) -> None:
+    host.serve(*job(launches=3, min_rounds=9, ci=1.0, max_s=30.0))
+    results = host.results()
+    rounds = {
+        name: [e["round"] for e in host.all("samples") if e["variant"] == name] for name in results
+    }
+    for name, result in results.items():
+        assert result["status"] == "ok"
+        assert len(result["launches"]) == 3
+        assert result["launches"][0] == 0
+        assert rounds[name] == list(range(result["rounds"])), "numbered on from launch to launch"
+        ends = [*result["launches"], result["rounds"]]
+        assert all(b - a >= 3 for a, b in itertools.pairwise(ends))
+    loads = [e["stage"] for e in host.all("progress")].count("warmup")
+    assert loads == 3 * len(results), "every process warms up anew"
+    assert len({tuple(result["launches"]) for result in results.values()}) == 1
+
+
+def test_the_last_launch_is_measured_when_time_is_short(host: Host, job: Job) -> None:
+    host.serve(*job(launches=4, min_rounds=100000, ci=1e-6, max_s=0.0))
+    for result in host.results().values():
+        assert result["launches"] == [0, 1, 2, 3]
+        assert "not-converged" in result["flags"]
 
 
 def test_a_batch_is_one_inference(host: Host, job: Job) -> None:
@@ -108,15 +150,17 @@ def test_sustained_fills_its_time_and_tells_the_time_line(host: Host, job: Job) 
 
 
 def test_a_stopped_child_is_located_and_measured_again(host: Host, job: Job) -> None:
-    """SIGSTOP in mid-run: the board's word is silent, the rounds show it."""
-    message, blobs = job(ci=0.0001, max_s=8.0, min_rounds=5)
-    del message["variants"][1]
+    """SIGSTOP in mid-run: the board's word is silent, the rounds show it.
+
+    With a model of milliseconds, so that every round of that time is hit, on a busy machine too.
+    """
+    wide = (DATA / "convolution_wide.tflite").read_bytes()
+    message, blobs = make_job({"wide": wide}, ci=1e-6, max_s=12.0, min_rounds=5)
     host.send(message)
     host.push(blobs)
-    host.until("samples")
     for _ in range(20):
         host.until("samples")
-    for _ in range(6):  # half of the time stopped, for about a second
+    for _ in range(20):  # half of the time stopped, for about three seconds
         host.signal_worker(-1, signal.SIGSTOP)
         time.sleep(0.08)
         host.signal_worker(-1, signal.SIGCONT)

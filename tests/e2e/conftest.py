@@ -29,7 +29,8 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def environment(home: Path) -> dict[str, str]:
-    kept = {k: v for k, v in os.environ.items() if not k.startswith("EDGEPACK_")}
+    once = ("EDGEPACK_RUN_LAUNCHES", "EDGEPACK_BENCH_LAUNCHES")
+    kept = {k: v for k, v in os.environ.items() if not k.startswith("EDGEPACK_") or k in once}
     return {**kept, "EDGEPACK_HOME": str(home)}
 
 

@@ -78,7 +78,7 @@ def make_job(tmp_path: Path) -> Callable[..., Job]:
             ),
             data=None,
             blobs=tuple(blobs),
-            settings=JobSettings(max_s=0.5, min_rounds=3, warmup_s=0.05, timeout_s=60),
+            settings=JobSettings(max_s=0.5, min_rounds=3, warmup_s=0.05, timeout_s=60, launches=1),
         )
 
     return make

@@ -15,7 +15,7 @@ from edgepack.report import document
 from tests import builders
 
 MODEL = Path(__file__).parents[1] / "data" / "classifier_int8.tflite"
-QUICK = JobSettings(max_s=0.5, min_rounds=3, warmup_s=0.05, warmup_max_s=0.1, ci=0.5)
+QUICK = JobSettings(max_s=0.5, min_rounds=3, warmup_s=0.05, warmup_max_s=0.1, ci=0.5, launches=1)
 
 
 @pytest.fixture(scope="module")
