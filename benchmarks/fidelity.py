@@ -6,11 +6,11 @@ clocks: p50 of each model by the agent (interpreter and compiled interface), by 
     same libLiteRt.so (made with cc) and by ai_edge_litert.tools.benchmark_litert_model, in turns
     in one run. Bar: the compiled interface within 2% of the C loop.
 pairs: A/A and A/B. The agent measures a model under two names beside a neighbour that spins now
-    and then, --runs times; then --pairs windows of --window rounds are drawn from those real
-    traces with a seed. For B the second trace is made 5% slower. Every judge sees the same
-    windows. Each model is judged apart: of microseconds, where two processes of one file were
-    seen 1% apart, and of a millisecond. Bars for edgepack's gate, for the last model: at most
-    1% of A/A called different, at least 95% of B found.
+    and then, --runs times (for a model of microseconds in many launches, as the agent itself
+    then chooses); then --pairs windows are drawn from those real traces with a seed: --window
+    rounds of one pair of processes, or six launches. For B the second trace is made 5% slower.
+    Every judge sees the same windows. Bars for edgepack's gate, for each model: at most 1% of
+    A/A called different, at least 95% of B found.
 traces: the steady-state detector, the search for disturbances and LoadGen's totals on synthetic
     traces of known truth. Bars: 95% right; 95% recall and 2% false alarms; equal totals.
 
@@ -22,12 +22,14 @@ from __future__ import annotations
 import argparse
 import ctypes
 import dataclasses
+import functools
 import hashlib
 import re
 import subprocess
 import sys
 import tempfile
 from collections import Counter
+from itertools import pairwise
 from pathlib import Path
 from statistics import median
 
@@ -52,6 +54,8 @@ from edgepack.model import (
 HERE = Path(__file__).resolve().parent
 DATA = HERE.parent / "tests" / "data"
 SLOWER = 1.05
+LAUNCHES = 60  # of one run of A/A
+MOST_ROUNDS = 15  # of a launch, as a run of 20 s with two variants has at least
 
 
 def one_millisecond(folder: Path) -> Path:
@@ -67,7 +71,9 @@ def one_millisecond(folder: Path) -> Path:
     return next((folder / "package").rglob("*.tflite"))
 
 
-def measure(file: Path, names: tuple[str, ...], api: str, seconds: float) -> list[Measurement]:
+def measure(
+    file: Path, names: tuple[str, ...], api: str, seconds: float, launches: int | None = None
+) -> list[Measurement]:
     """The file under each of the names, in one job of the real agent on this machine."""
     content = file.read_bytes()
     digest = hashlib.sha256(content).hexdigest()
@@ -94,7 +100,9 @@ def measure(file: Path, names: tuple[str, ...], api: str, seconds: float) -> lis
         variants=variants,
         data=None,
         blobs=(Blob(sha256=digest, bytes=len(content), path=str(file)),),
-        settings=JobSettings(max_s=seconds, ci=1e-4, parity_samples=0),
+        settings=JobSettings(
+            max_s=seconds, ci=1e-4, parity_samples=0, launches=launches, timeout_s=3600
+        ),
     )
     (report,) = fleet.run_jobs([job], emit=lambda _event: None)
     for one in report.measurements:
@@ -198,27 +206,32 @@ def pairs(model: Path, count: int, runs: int, seconds: float, length: int) -> bo
     noise += " while time.time()<t: pass\n time.sleep(random.expovariate(1))\n"
     neighbour = subprocess.Popen([sys.executable, "-c", noise])
     try:
-        real = [measure(model, ("a", "b"), "interpreter", seconds) for _ in range(runs)]
+        (first, _) = measure(model, ("a", "b"), "interpreter", 1.0)
+        several = len(first.launches) > 1
+        launches = LAUNCHES if several else 1
+        real = [
+            measure(model, ("a", "b"), "interpreter", seconds, launches)
+            for _ in range(max(1, runs // 12) if several else runs)
+        ]
     finally:
         neighbour.kill()
         neighbour.wait()
-    taken = [tuple(_clean(one) for one in both) for both in real]
-    usable = [(a, b) for a, b in taken if min(len(a), len(b)) > length]
-    if not usable:
-        raise SystemExit("too few rounds: give --seconds more")
     rng = np.random.default_rng(0)
+    parts = [part for a, b in real for part in _parts_of(a, b)]
+    draw = _of_launches if several else functools.partial(_of_one, length=length)
     different, found = Counter[str](), Counter[str]()
     for _ in range(count):
-        a, b = usable[rng.integers(len(usable))]
-        at = int(rng.integers(min(len(a), len(b)) - length))
-        window = a[at : at + length], b[at : at + length]
+        a, b = draw(parts, rng)
+        slower = dataclasses.replace(
+            b, rounds=tuple(tuple(int(x * SLOWER) for x in values) for values in b.rounds)
+        )
         for name, judge in judges.JUDGES.items():
-            different[name] += judge(*window) is not None
-            found[name] += judge(window[0], [r * SLOWER for r in window[1]]) == "slower"
-    print(
-        f"{model.stem}: {count} windows of {length} rounds from "
-        f"{len(usable)} real runs of {seconds:g} s"
-    )
+            different[name] += judge(a, b) is not None
+            found[name] += judge(a, slower) == "slower"
+    what = "6 launches" if several else f"{length} rounds of one launch"
+    print(f"{model.stem}: {count} windows of {what} from {len(parts)} real pairs of processes")
+    levels = [float(np.log(np.median(_pooled(a)) / np.median(_pooled(b)))) for a, b in parts]
+    print(f"the pairs' p50 differ by {np.std(levels):.2%} (standard deviation)")
     print(f"{'judge':24} {'A/A called different':>21} {'5% slower found':>16}")
     for name in judges.JUDGES:
         print(f"{name:24} {different[name] / count:21.1%} {found[name] / count:16.1%}")
@@ -226,9 +239,56 @@ def pairs(model: Path, count: int, runs: int, seconds: float, length: int) -> bo
     return different[name] <= 0.01 * count and found[name] >= 0.95 * count
 
 
-def _clean(measured: Measurement) -> list[np.ndarray]:
-    rounds = enumerate(measured.rounds)
-    return [np.array(v, dtype=np.float64) for at, v in rounds if at not in measured.excluded]
+Rounds = list[tuple[int, ...]]
+
+
+def _parts_of(a: Measurement, b: Measurement) -> list[tuple[Rounds, Rounds]]:
+    """Both sides' rounds that count, by launch: the two processes of each lived side by side."""
+    skipped = {*a.excluded, *b.excluded}
+    bounds = [*a.launches, min(len(a.rounds), len(b.rounds))]
+    places = [[at for at in range(*ends) if at not in skipped] for ends in pairwise(bounds)]
+    return [([a.rounds[i] for i in own], [b.rounds[i] for i in own]) for own in places if own]
+
+
+def _pooled(rounds: Rounds) -> np.ndarray:
+    return np.concatenate([np.asarray(values) for values in rounds])
+
+
+def _of_one(
+    parts: list[tuple[Rounds, Rounds]], rng: np.random.Generator, length: int
+) -> tuple[Measurement, Measurement]:
+    """`length` neighbouring rounds of one pair of processes."""
+    usable = [part for part in parts if len(part[0]) > length]
+    if not usable:
+        raise SystemExit("too few rounds: give --seconds more")
+    a, b = usable[rng.integers(len(usable))]
+    at = int(rng.integers(len(a) - length))
+    return _measured(a[at : at + length], (0,)), _measured(b[at : at + length], (0,))
+
+
+def _of_launches(
+    parts: list[tuple[Rounds, Rounds]], rng: np.random.Generator
+) -> tuple[Measurement, Measurement]:
+    """Six launches, as a user's run has them, of all that were measured."""
+    drawn = [parts[i] for i in rng.choice(len(parts), 6, replace=False)]
+    counts = [min(len(a), MOST_ROUNDS) for a, _ in drawn]
+    starts = tuple(int(at) for at in np.cumsum([0, *counts[:-1]]))
+    sides = [
+        [values for part, n in zip(drawn, counts, strict=True) for values in part[side][:n]]
+        for side in (0, 1)
+    ]
+    return _measured(sides[0], starts), _measured(sides[1], starts)
+
+
+def _measured(rounds: Rounds, launches: tuple[int, ...]) -> Measurement:
+    return Measurement(
+        variant="v",
+        device="d",
+        profile="p",
+        status=Status.OK,
+        rounds=tuple(rounds),
+        launches=launches,
+    )
 
 
 def on_traces(count: int) -> bool:
@@ -260,7 +320,7 @@ def main() -> int:
     )
     parser.add_argument("--only", choices=("clocks", "pairs", "traces"))
     parser.add_argument("--pairs", type=int, default=500, help="windows judged")
-    parser.add_argument("--runs", type=int, default=8, help="real runs behind the pairs")
+    parser.add_argument("--runs", type=int, default=24, help="real runs behind the pairs")
     parser.add_argument("--turns", type=int, default=5, help="turns of the clocks")
     parser.add_argument("--seconds", type=float, default=12.0, help="of each real run")
     parser.add_argument("--count", type=int, default=60, help="synthetic traces of each kind")
@@ -281,8 +341,7 @@ def _parts(given: argparse.Namespace) -> bool:
         good &= clocks(given.models, given.turns, given.seconds / 4)
     if given.only in (None, "pairs"):
         for model in given.models:
-            kept = pairs(model, given.pairs, given.runs, given.seconds, given.window)
-        good &= kept
+            good &= pairs(model, given.pairs, given.runs, given.seconds, given.window)
     return good
 
 
