@@ -125,7 +125,7 @@ REPLAY = 'while read -r line; do echo "$line"; sleep 0.1; done < {lines}'
 
 def jetson_job(max_s: float) -> tuple[Event, dict[str, bytes]]:
     model = {"m": (DATA / "classifier_int8.tflite").read_bytes()}
-    return make_job(model, probes=["generic", "jetson"], ci=1e-6, max_s=max_s)
+    return make_job(model, probes=["generic", "jetson"], min_rounds=100000, max_s=max_s)
 
 
 def test_tegrastats_fills_in_what_sysfs_leaves_out(tmp_path: Path, tools: Path) -> None:
@@ -182,7 +182,7 @@ def test_vcgencmd_where_the_kernel_has_no_file(tmp_path: Path, tools: Path) -> N
     tool(tools, "vcgencmd", f'[ "$1" = get_throttled ] && cat {said} || echo version')
     model = {"m": (DATA / "classifier_int8.tflite").read_bytes()}
     with Host(tmp_path / "home") as host:
-        job = make_job(model, probes=["generic", "raspberry_pi"], ci=1e-6, max_s=4.0)
+        job = make_job(model, probes=["generic", "raspberry_pi"], min_rounds=100000, max_s=4.0)
         host.send(job[0])
         host.push(job[1])
         for _ in range(5):  # the tool was asked before the first round, and is again after 2 s

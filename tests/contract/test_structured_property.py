@@ -39,7 +39,7 @@ WITHOUT_TFLITE = {
 
 @dataclass(frozen=True)
 class Outcome:
-    """change: absolute; tflite_change: as a share of the largest output above 1."""
+    """Changes are shares of the largest output above 1: floats have no more digits than that."""
 
     seed: int
     kinds: frozenset[str]
@@ -67,7 +67,7 @@ def outcome(seed: int) -> Outcome:
         seed=seed,
         kinds=frozenset(map(kind_of, anatomy.graph.operations)),
         cut_channels=sum(map(len, cut.removed.values())),
-        change=difference(expected, got),
+        change=difference(expected, got) / scale,
         tflite_change=difference(got, run_as_tflite(smaller, inputs)) / scale,
     )
     if seed % 10 == 9:  # graphs that Keras remembers would pile up

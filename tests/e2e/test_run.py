@@ -152,7 +152,7 @@ def test_ctrl_c_keeps_what_was_measured(environment, model, data, tmp_path, edge
     process = subprocess.Popen(
         [
             *(sys.executable, "-m", "edgepack.cli.main", "run", model, "--data", data),
-            *("-r", "int8", "--max-seconds", "60", "--ci", "0.0005", "--events"),
+            *("-r", "int8", "--mode", "sustained", "--max-seconds", "60", "--events"),
         ],
         cwd=tmp_path,
         env=environment,

@@ -20,7 +20,9 @@ from tests.agent.host import DATA, Host, make_job
 def running(tmp_path: Path) -> Host:
     with Host(tmp_path / "home") as host:
         job, blobs = make_job(
-            {"float": (DATA / "classifier_float.tflite").read_bytes()}, max_s=30.0, ci=1e-6
+            {"float": (DATA / "classifier_float.tflite").read_bytes()},
+            max_s=30.0,
+            min_rounds=100000,
         )
         host.send(job)
         host.push(blobs)

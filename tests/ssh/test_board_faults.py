@@ -67,7 +67,7 @@ def signal_worker(board: Sshd, number: signal.Signals) -> None:
 
 def test_a_worker_that_crashes(board: Sshd, make_job: Make) -> None:
     job = make_job(board.device())
-    job = replace(job, settings=replace(job.settings, max_s=3.0, ci=1e-6))
+    job = replace(job, settings=replace(job.settings, max_s=3.0, min_rounds=100_000))
     found = by_name(run(job, measuring(lambda: signal_worker(board, signal.SIGSEGV))))
     assert found["float"].status is Status.CRASHED
     assert "signal 11 (SIGSEGV)" in told(found["float"].failure, "EP503")
@@ -76,7 +76,9 @@ def test_a_worker_that_crashes(board: Sshd, make_job: Make) -> None:
 
 def test_a_worker_that_hangs(board: Sshd, make_job: Make) -> None:
     job = make_job(board.device())
-    job = replace(job, settings=replace(job.settings, max_s=1.5, ci=1e-6, timeout_s=24.0))
+    job = replace(
+        job, settings=replace(job.settings, max_s=1.5, min_rounds=100_000, timeout_s=24.0)
+    )
     found = by_name(run(job, measuring(lambda: signal_worker(board, signal.SIGSTOP))))
     assert found["float"].status is Status.TIMEOUT
     assert "timeout" in told(found["float"].failure, "EP408")
@@ -166,7 +168,8 @@ def test_a_clock_ten_years_off_and_then_set_right(
     off = by_name(run(make_job(device)))
     assert {name: found.status for name, found in off.items()} == dict.fromkeys(off, Status.OK)
     assert not any("clock-stepped" in found.flags for found in off.values())
-    job = replace(make_job(device), settings=replace(make_job(device).settings, max_s=2.0, ci=1e-6))
+    job = make_job(device)
+    job = replace(job, settings=replace(job.settings, max_s=2.0, min_rounds=100_000))
     report = run(job, measuring(step.unlink))  # set right on the way
     for found in by_name(report).values():
         assert found.status is Status.OK

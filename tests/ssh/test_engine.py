@@ -64,7 +64,7 @@ def test_a_ctrl_c_ends_what_runs_elsewhere(board: Sshd, cluster: Any, tmp_path: 
     package.write(tmp_path / "pack")
     engine = f"dask://{cluster.scheduler_address.removeprefix('tcp://')}"
     words = ["bench", str(tmp_path / "pack"), "-d", "board", "--engine", engine, "--json"]
-    words += ["--max-seconds", "300", "--timeout", "400", "--ci", "0.001"]
+    words += ["--mode", "sustained", "--max-seconds", "300", "--timeout", "400"]
     process = subprocess.Popen(
         [*EDGEPACK, *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )

@@ -32,7 +32,7 @@ def run(job: Job, emit: Callable[[Event], None] = lambda event: None) -> DeviceR
 
 def long(job: Job) -> Job:
     """Still measuring whatever the test does to it."""
-    return replace(job, settings=replace(job.settings, max_s=50.0, ci=1e-6))
+    return replace(job, settings=replace(job.settings, max_s=50.0, min_rounds=100_000))
 
 
 def on_board(board: Sshd) -> int:
@@ -112,7 +112,7 @@ def test_a_stopped_agent_is_found_where_tcp_still_answers(board: Sshd, make_job:
 def test_a_host_that_stands_still_is_taken_for_dead(board: Sshd, tmp_path: Path) -> None:
     package.write(tmp_path / "pack")
     words = ["bench", str(tmp_path / "pack"), *register(board)]
-    host = start(*words, "--max-seconds", "40", "--ci", "0.0005")
+    host = start(*words, "--mode", "sustained", "--max-seconds", "40")
     wait_for(lambda: len(board.processes()) >= 3)
     host.send_signal(signal.SIGSTOP)
     assert board.free()

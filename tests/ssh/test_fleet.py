@@ -259,7 +259,7 @@ def test_after_a_cut_only_the_rest_is_sent(board: Sshd, make_job: Make) -> None:
 
 def test_cancelling_keeps_what_was_measured(board: Sshd, make_job: Make) -> None:
     job = make_job(board.device())
-    job = replace(job, settings=replace(job.settings, max_s=50, ci=1e-6))
+    job = replace(job, settings=replace(job.settings, max_s=50, min_rounds=100_000))
     cancel = threading.Event()
 
     def cancel_when_measuring(event: Event) -> None:
