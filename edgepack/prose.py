@@ -10,7 +10,9 @@ _HOLDERS = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
 
 
 def strip(source: str) -> str:
-    """`source` without comments, with empty docstrings, and with every line where it was.
+    """`source` without comments and docstrings, and with every line where it was.
+
+    A docstring that is all of a body stays, empty.
 
     Lines are indented by a quarter of what they were. Tracebacks so name the lines of the
     original. SyntaxError when it does not parse.
@@ -45,19 +47,19 @@ def _spans(source: str, lines: list[str]) -> list[tuple[int, int, int]]:
     ]
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, _HOLDERS) and ast.get_docstring(node, clean=False) is not None:
-            found += _inside_quotes(node.body[0], lines)
+            found += _docstring(node.body[0], lines, quotes=0 if len(node.body) > 1 else 3)
     return found
 
 
-def _inside_quotes(docstring: ast.stmt, lines: list[str]) -> list[tuple[int, int, int]]:
-    """What stands between the first and the last three quotes of a docstring.
+def _docstring(docstring: ast.stmt, lines: list[str], quotes: int) -> list[tuple[int, int, int]]:
+    """A docstring, without so many of the quotes on either side.
 
     ast counts columns in bytes; only the closing quotes can stand behind other letters.
     """
     assert docstring.end_lineno is not None and docstring.end_col_offset is not None
     first, last = docstring.lineno - 1, docstring.end_lineno - 1
-    start = docstring.col_offset + 3
-    stop = len(lines[last].encode()[: docstring.end_col_offset].decode()) - 3
+    start = docstring.col_offset + quotes
+    stop = len(lines[last].encode()[: docstring.end_col_offset].decode()) - quotes
     if first == last:
         return [(first, start, stop)]
     between = [(row, 0, len(lines[row])) for row in range(first + 1, last)]

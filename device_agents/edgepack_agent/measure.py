@@ -21,7 +21,8 @@ Send = Callable[[Dict[str, Any]], None]
 
 
 class Bench:
-    """Measures the variants of one job. `send` takes events; `cancelled` ends the rounds."""
+    """Measures the variants of one job. `send` takes events; `cancelled` ends the rounds; `on`:
+    the cores to measure on, [] to leave that to the kernel."""
 
     def __init__(
         self,
@@ -32,6 +33,7 @@ class Bench:
         send: Send,
         cancelled: threading.Event,
         check: Callable[[], None],
+        on: List[int],
     ) -> None:
         self._job = job
         self._store = store
@@ -47,6 +49,7 @@ class Bench:
         self._launch, self._launches = 0, 1
         self._first = 0  # the number of this launch's first round
         self._order = random.Random(job.settings.seed)
+        self._cores = on
         self.excluded: Set[int] = set()
         self.disturbances: List[Dict[str, Any]] = []
 
@@ -213,13 +216,14 @@ class Bench:
         while any(subject.alive for subject in self._subjects):
             round_order = list(self._visited)
             self._order.shuffle(round_order)
+            drawn = self._order.sample(self._cores, len(self._cores))
             for turn, subject in enumerate(round_order):
                 if self._cancelled.is_set():
                     raise Cancelled
                 if number > self._first and (last or not turn) and self._used_up(until):
                     return number
                 if subject.alive:
-                    self._turn(subject, number)
+                    self._turn(subject, number, drawn)
             self._check()
             number += 1
             if self._all_enough(number):
@@ -233,9 +237,15 @@ class Bench:
         samples = sum(len(s.visits) * s.turn.n for s in self._visited)
         return time.monotonic() >= until or samples >= modes.MAX_SAMPLES
 
-    def _turn(self, subject: Subject, number: int) -> None:
-        whole = self._job.settings.mode == "offline"
-        command = {"do": "run", "n": subject.turn.n, "settle": subject.turn.settle, "whole": whole}
+    def _turn(self, subject: Subject, number: int, drawn: List[int]) -> None:
+        command = {
+            "do": "run",
+            "n": subject.turn.n,
+            "settle": subject.turn.settle,
+            "whole": self._job.settings.mode == "offline",
+            # More threads than cores are the kernel's business.
+            "cores": drawn[: subject.threads] if subject.threads <= len(drawn) else [],
+        }
         reply = self.ask(subject, command)
         if reply is None:
             return

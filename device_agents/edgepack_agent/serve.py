@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, Dict, Iterator, List, Optional, Sequence
 
 import edgepack_agent
-from edgepack_agent import cache, memory, probes, protocol, provisioned
+from edgepack_agent import cache, cores, memory, probes, protocol, provisioned
 from edgepack_agent import job as jobs
 from edgepack_agent.blobs import BlobStore, agent_home
 from edgepack_agent.child import Cancelled, Nursery
@@ -111,6 +111,7 @@ class Session:
         environment = dict(before, runtimes=candidates, lease=held)
         environment["provisioned"] = provisioned.packages(job.sys_path)
         environment["trust"] = trusted
+        environment["cores"] = cores.fastest(job.accelerator)
         environment["memory_limit_bytes"] = self.nursery.memory_limit or None
         if job.device_data is not None:
             environment["data"] = found = self._board_data(job)
@@ -126,6 +127,7 @@ class Session:
             self.send,
             self.inbox.cancelled,
             self.inbox.check,
+            environment["cores"],
         )
         subjects = bench.run()
         after = probes.state(job.probes)

@@ -6,7 +6,7 @@ from typing import Any, Dict, List
 
 import numpy as np
 
-from edgepack_agent import batches, inputs, memory, quality, runtimes, timing
+from edgepack_agent import batches, cores, inputs, memory, quality, runtimes, timing
 from edgepack_agent.cpu import CpuMeter
 from edgepack_agent.errors import AgentError
 from edgepack_agent.protocol import Writer
@@ -77,10 +77,12 @@ class LoadedVariant:
         return timing.warm_up(self._runtime, self._feed, least, most)
 
     def run(self, command: Dict[str, Any]) -> Dict[str, Any]:
-        """A turn: `settle` inferences that do not count, then `n` that do.
+        """A turn on these cores: `settle` inferences that do not count, then `n` that do.
 
         span_ns: how long those `n` took, with all that is between them.
         """
+        if command["cores"]:
+            cores.stay_on(command["cores"])
         timing.run(self._runtime, self._feed, command["settle"])
         start_ns = time.monotonic_ns()
         with self._cpu:

@@ -13,12 +13,13 @@ AGENT = sorted(resources.agent_source().rglob("*.py"))
 
 
 def shape(source: str) -> list[tuple[str, int | None]]:
-    """Every node with its line, docstrings emptied."""
+    """Every node with its line, without docstrings, emptied where they are all of a body."""
     tree = ast.parse(source)
     for node in ast.walk(tree):
         holder = isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef)
         if holder and ast.get_docstring(node, clean=False) is not None:
-            node.body[0] = ast.Expr(ast.Constant(""), lineno=node.body[0].lineno)
+            only = ast.Expr(ast.Constant(""), lineno=node.body[0].lineno)
+            node.body = node.body[1:] or [only]
     return [
         (ast.dump(node, include_attributes=False), getattr(node, "lineno", None))
         for node in ast.walk(tree)
@@ -29,6 +30,13 @@ def shape(source: str) -> list[tuple[str, int | None]]:
 def test_the_agents_code_and_its_lines_stay(file: Path) -> None:
     source = file.read_text(encoding="utf-8")
     assert shape(prose.strip(source)) == shape(source)
+
+
+def test_a_body_that_is_a_docstring_stays_a_body() -> None:
+    stripped = prose.strip('class E(Exception):\n    """Why."""\n')
+    scope: dict[str, type] = {}
+    exec(stripped, scope)
+    assert issubclass(scope["E"], Exception) and scope["E"].__doc__ == ""
 
 
 def test_prose_goes_and_what_looks_like_it_stays() -> None:
