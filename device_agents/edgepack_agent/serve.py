@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, Dict, Iterator, List, Optional, Sequence
 
 import edgepack_agent
-from edgepack_agent import cache, cores, memory, probes, protocol, provisioned
+from edgepack_agent import cache, memory, probes, protocol, provisioned
 from edgepack_agent import job as jobs
 from edgepack_agent.blobs import BlobStore, agent_home
 from edgepack_agent.child import Cancelled, Nursery
@@ -97,7 +97,7 @@ class Session:
     def _measure(
         self, job: Job, store: BlobStore, lease: Lease, trusted: Optional[Dict[str, Any]]
     ) -> None:
-        from edgepack_agent import results, sampler
+        from edgepack_agent import cores, results, sampler
         from edgepack_agent.measure import Bench
 
         if job.settings.stable_s is not None:

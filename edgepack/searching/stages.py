@@ -7,7 +7,7 @@ search goes the way that an unbroken one goes.
    "short": the best third, distilled briefly; "long": the best third of those, trained on;
    "scheme": these networks in the other fast schemes, for next to nothing.
 
-Without channels to cut there is nothing to train: every choice is tried, in a seeded order.
+Without channels to cut there is nothing to train: every choice is tried, in the order of `flat`.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import math
-import random
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from edgepack.searching import flat
 from edgepack.searching.space import LEAST_PERCENT, STEP_PERCENT, Space, params
 from edgepack.searching.values import Choice, Tried
 
@@ -62,7 +62,9 @@ class Course:
             step = self._missing(stage, bracket, tried, begun)
             if step is not None:
                 return step
-            if not self.space.cuts or (stage == SOURCE and self._flat(tried)):
+            if stage == SOURCE and self._lost(tried):
+                return None
+            if not self.space.cuts and bracket >= flat.LAST:
                 return None
             stage, bracket = self._after(stage, bracket)
         return None
@@ -78,13 +80,15 @@ class Course:
         missing = wanted[begun.count((stage, bracket)) :][: max(0, self.trials - len(begun))]
         return Step(stage=stage, bracket=bracket, fixed=tuple(missing)) if missing else None
 
-    def _flat(self, tried: Sequence[Tried]) -> bool:
+    def _lost(self, tried: Sequence[Tried]) -> bool:
         """Whether the source itself could not be measured in any scheme."""
         return not any(one.ok for one in tried)
 
     def _after(self, stage: str, bracket: int) -> tuple[str, int]:
         trained = [SHORT, LONG, SCHEME] if len(self.space.epochs) > 1 else []
         order = [SHOT, *trained]
+        if not self.space.cuts:
+            return SOURCE, bracket + 1
         if stage == SOURCE:
             return SHOT, 0
         place = order.index(stage) + 1
@@ -95,7 +99,7 @@ class Course:
     def _generation(self, stage: str, bracket: int, tried: Sequence[Tried]) -> list[dict[str, Any]]:
         here = [one for one in tried if one.bracket == bracket and one.ok]
         if stage == SOURCE:
-            return self._source()
+            return self._source(bracket, tried)
         if stage == SHOT:
             return self._shots(bracket, tried)
         if stage == SHORT:
@@ -104,7 +108,7 @@ class Course:
             return self._longer([t for t in here if t.stage == SHORT], self.space.epochs[2])
         return self._schemes([t for t in here if t.stage == LONG], tried)
 
-    def _source(self) -> list[dict[str, Any]]:
+    def _source(self, bracket: int, tried: Sequence[Tried]) -> list[dict[str, Any]]:
         space = self.space
         every = [
             Choice(scheme=scheme, threads=threads, runtime=runtime)
@@ -113,7 +117,7 @@ class Course:
             )
         ]
         if not space.cuts:
-            random.Random(self.seed).shuffle(every)  # noqa: S311  (an order, not a secret)
+            every = flat.generation(space, bracket, tried, self._key)
         return [params(choice, space) for choice in every]
 
     def _shots(self, bracket: int, tried: Sequence[Tried]) -> list[dict[str, Any]]:

@@ -33,7 +33,8 @@ def test_the_agents_code_and_its_lines_stay(file: Path) -> None:
 
 
 def test_a_body_that_is_a_docstring_stays_a_body() -> None:
-    stripped = prose.strip('class E(Exception):\n    """Why."""\n')
+    source = 'class E(Exception):\n    """Why."""\n'
+    stripped = prose.strip(source)
     scope: dict[str, type] = {}
     exec(stripped, scope)
     assert issubclass(scope["E"], Exception) and scope["E"].__doc__ == ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 
 import pytest
@@ -88,6 +89,72 @@ def test_without_cuts_every_choice_is_tried_once():
         itertools.product(FLAT.schemes, FLAT.threads)
     )
     assert len(tried) == FLAT.size == 4
+
+
+WIDE = Space(
+    schemes=("float", "dynamic", "int8", "int8-mse", "int16x8", "mixed1", "mixed2", "mixed4"),
+    threads=(1, 2, 4),
+    runtimes=("", "other"),
+    importances=(),
+    epochs=(0,),
+)
+TAKES = dict(zip(WIDE.schemes, (90, 80, 60, 61, 200, 40, 42, 50), strict=True))
+
+
+def timed(number, bracket, fixed):
+    """A device on which two threads help, four do not, and the other runtime is slow."""
+    choice = Choice(**fixed)
+    us = TAKES[choice.scheme] * {1: 1, 2: 0.7, 4: 0.9}[choice.threads]
+    us *= 1 if choice.runtime == "" else 1.5
+    # What a setting changes is not quite the same for every scheme.
+    us *= 1 + 0.02 * (WIDE.schemes.index(choice.scheme) % 3) * (choice.threads - 1)
+    times = {"d": us}
+    return Tried(
+        number=number,
+        stage="source",
+        bracket=bracket,
+        choice=choice,
+        latency_us=times,
+        speedup={"d": 1 / us},
+    )
+
+
+def test_without_cuts_a_third_of_the_trials_find_the_best():
+    how = course(space=WIDE, trials=WIDE.size // 3)
+    tried = []
+    while (step := how.due(tried, [(o.stage, o.bracket) for o in tried])) is not None:
+        tried += [timed(len(tried) + i, step.bracket, f) for i, f in enumerate(step.fixed)]
+    assert len(tried) == 16
+    best = min(tried, key=lambda one: one.latency_us["d"])
+    assert (best.choice.scheme, best.choice.threads, best.choice.runtime) == ("mixed1", 2, "")
+    assert best.number < 8, "soon"
+
+
+def test_without_cuts_a_resumed_search_goes_the_same_way():
+    whole, cut = [], []
+    how = course(space=WIDE)
+    while (step := how.due(whole, [(o.stage, o.bracket) for o in whole])) is not None:
+        whole += [timed(len(whole) + i, step.bracket, f) for i, f in enumerate(step.fixed)]
+    assert len({one.choice for one in whole}) == len(whole) == WIDE.size
+    while (step := how.due(cut, [(o.stage, o.bracket) for o in cut])) is not None:
+        cut.append(timed(len(cut), step.bracket, step.fixed[0]))  # killed after every trial
+    assert cut == whole
+
+
+def test_a_setting_that_fails_comes_last():
+    tried, begun = [], []
+    how = course(space=WIDE)
+    for _ in range(2):
+        step = how.due(tried, begun)
+        for fixed in step.fixed:
+            begun.append((step.stage, step.bracket))
+            one = timed(len(tried), step.bracket, fixed)
+            if one.choice.runtime == "other":
+                one = dataclasses.replace(one, latency_us={}, error="no such runtime")
+            tried.append(one)
+    rest = how.due(tried, begun).fixed
+    runtimes = [fixed["runtime"] for fixed in rest]
+    assert runtimes == sorted(runtimes)
 
 
 def test_a_generation_cut_short_is_completed():
