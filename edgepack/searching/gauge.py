@@ -125,6 +125,7 @@ class Gauge:
             warmup_s=0.1,
             warmup_max_s=0.4,
             min_rounds=6,
+            launches=1,
             max_s=_SECONDS_EACH * len(wanted),
             ci=0.02,
             seed=self._seed,
