@@ -7,8 +7,8 @@ from pathlib import Path
 
 import click
 
-from edgepack.cli import options
 from edgepack.cli.measuring import Measuring, measuring_options
+from edgepack.cli.showing import Showing, naming_options, showing_options
 
 
 @click.command()
@@ -19,16 +19,15 @@ from edgepack.cli.measuring import Measuring, measuring_options
     help="Judge by this .npz on the devices, which stays there, not by the package's data.",
 )
 @measuring_options
-@options.json_option
-@click.option("-q", "--quiet", is_flag=True, help="No progress.")
-@click.option("-v", "--verbose", count=True, help="More of what happens.")
+@naming_options
+@showing_options
 def bench(
     package: str,
     data: str | None,
     measuring: Measuring,
-    as_json: bool,
-    quiet: bool,
-    verbose: int,
+    tags: tuple[str, ...],
+    note: str,
+    showing: Showing,
 ) -> int:
     """Measure PACKAGE, a folder or bundle made by 'edgepack build', on devices.
 
@@ -36,20 +35,18 @@ def bench(
     edgepack bench package/ -d pi4 -d jetson
     """
     from edgepack import package as packages
-    from edgepack import pipeline, plan
-    from edgepack.cli import outcome, progress
+    from edgepack import pipeline
+    from edgepack import plan as plans
+    from edgepack.store.refs import check_tag
 
-    if data is not None and not data.startswith(plan.ON_DEVICE):
+    showing.check()
+    if data is not None and not data.startswith(plans.ON_DEVICE):
         raise click.UsageError("--data of bench is device:/PATH; a package has its own data.")
-    wanted = plan.make(
-        model=package,
-        data=data,
-        recipes=(),
-        **measuring.plan(),
+    for tag in tags:
+        check_tag(tag)  # before anything is measured, not when it is saved
+    plan = plans.make(
+        model=package, data=data, recipes=(), **measuring.plan(), tags=tags, note=note
     )
     with tempfile.TemporaryDirectory(prefix="edgepack-") as scratch:
         opened, directory = packages.opened(Path(package), Path(scratch))
-        with progress.watch(quiet=quiet, verbose=verbose) as emit:
-            result = pipeline.bench(opened, directory, wanted, emit=emit)
-    outcome.show_conclusion(result, as_json=as_json)
-    return int(outcome.exit_code(result))
+        return showing.of("bench", lambda emit: pipeline.bench(opened, directory, plan, emit=emit))

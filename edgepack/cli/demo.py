@@ -31,8 +31,8 @@ def demo(
     Needs no device, no SSH, no root and no network. The same as 'edgepack run' with the
     bundled model and data.
     """
-    from edgepack import plan
-    from edgepack.cli.run import run_plan
+    from edgepack import pipeline, plan
+    from edgepack.cli.showing import Showing
     from edgepack.model import JobSettings
 
     folder = resources.demo_dir()
@@ -44,4 +44,5 @@ def demo(
         settings=JobSettings(max_s=6.0, timeout_s=300.0),
         note="edgepack demo",
     )
-    return run_plan(wanted, as_json=as_json, quiet=quiet, verbose=verbose, report_file=report_file)
+    showing = Showing(as_json=as_json, quiet=quiet, verbose=verbose, report_file=report_file)
+    return showing.of("demo", lambda emit: pipeline.execute(wanted, emit=emit))

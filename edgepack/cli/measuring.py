@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -141,7 +140,9 @@ def _thread_counts(
     return tuple(dict.fromkeys(int(part) for part in parts))
 
 
-_options = options.stack(
+measuring_options = options.grouped(
+    "measuring",
+    Measuring,
     options.device_option,
     click.option("--budget", metavar="FILE", help="A TOML file of limits; a failed one exits 1."),
     stored.baseline_option,
@@ -273,15 +274,3 @@ _options = options.stack(
         help="Reach the devices from this dask cluster's workers (extra edgepack[dask]).",
     ),
 )
-
-
-def measuring_options(command: Callable[..., int]) -> Callable[..., int]:
-    """Give `command` the options, and their values as one argument, `measuring`."""
-    names = [field.name for field in fields(Measuring)]
-
-    @functools.wraps(command)
-    def collected(**values: Any) -> int:
-        measuring = Measuring(**{name: values.pop(name) for name in names})
-        return command(measuring=measuring, **values)
-
-    return _options(collected)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Collection
+from dataclasses import fields
 from typing import Any, TypeVar
 
 import click
@@ -21,6 +22,25 @@ def stack(*decorators: Callable[[F], F]) -> Callable[[F], F]:
     return lambda command: functools.reduce(
         lambda done, wrap: wrap(done), decorators[::-1], command
     )
+
+
+def grouped(
+    name: str, kind: type[Any], *decorators: Callable[[Callable[..., int]], Callable[..., int]]
+) -> Callable[[Callable[..., int]], Callable[..., int]]:
+    """One decorator for all of these options, whose values come as one argument: a `kind`, a
+    dataclass with a field for each."""
+
+    def decorate(command: Callable[..., int]) -> Callable[..., int]:
+        names = [field.name for field in fields(kind)]
+
+        @functools.wraps(command)
+        def collected(**values: Any) -> int:
+            together = kind(**{each: values.pop(each) for each in names})
+            return command(**{name: together}, **values)
+
+        return stack(*decorators)(collected)
+
+    return decorate
 
 
 def _complete_device(_context: click.Context, _param: click.Parameter, typed: str) -> list[str]:

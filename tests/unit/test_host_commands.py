@@ -169,3 +169,29 @@ def test_a_device_that_cannot_be_reached_exits_4(package: Path, home: Path) -> N
     rows = {each["device"]: each for each in documents.parsed(done.stdout)["devices"]}
     assert rows["gone"]["error"]["code"] in ("EP401", "EP402")
     assert rows["local"]["status"] == "ok"
+
+
+# ---------------------------------------------------------------- bench
+
+
+def test_bench_names_its_run_and_writes_the_report(package: Path, tmp_path: Path) -> None:
+    page = tmp_path / "report.html"
+    words = ["bench", package, "--max-seconds", "0.5", "--tag", "rc1", "--note", "after the fix"]
+    shown = document(*words, "--report", page)
+    (kept,) = document("runs", "ls")["runs"]
+    assert (kept["run_id"], kept["tags"], kept["note"]) == (
+        shown["run_id"],
+        ["rc1"],
+        "after the fix",
+    )
+    assert shown["run_id"] in page.read_text(encoding="utf-8")
+
+
+def test_bench_refuses_a_bad_tag_before_it_measures(package: Path) -> None:
+    done = call("bench", package, "--tag", "latest")
+    assert getattr(done.exception, "code", None) == "EP105"
+    assert document("runs", "ls")["runs"] == []
+
+
+def test_bench_has_one_standard_output(package: Path) -> None:
+    assert "choose one" in str(call("bench", package, "--json", "--events").exception)
