@@ -123,7 +123,7 @@ def _refusal(bench: Bench, entry: Entry, baseline: str) -> str:
     for parent in _parents(bench, entry, baseline):
         found = bench.speedup(parent, entry)
         if found and stats.significant(found[1]) and found[0] < 1 - MARGIN:
-            return words.speed(found, parent.name) + words.left_behind(measurement)
+            return words.speed(found, parent.name) + words.slow_because(measurement)
         ratio = _size_ratio(parent, entry)
         if ratio and ratio > 1 + MARGIN:
             return f"bigger: {words.size(ratio, parent.name)}"

@@ -70,8 +70,14 @@ def beside(base: Measurement, other: Measurement) -> str:
     return f"not like for like with {base.variant}: {like.said(found)}" if found else ""
 
 
-def left_behind(measured: Measurement) -> str:
-    """The ops that the accelerating delegate did not take, a frequent cause of slow int8."""
+def slow_because(measured: Measurement) -> str:
+    """Where its time goes, if it was profiled; else the ops that the accelerating delegate did
+    not take, a frequent cause of slow int8."""
+    if measured.ops:
+        largest = max(measured.ops, key=lambda op: op.share)
+        outside = sum(op.share for op in measured.ops if op.partition is None)
+        if largest.share > outside:
+            return f": {largest.name} alone takes {largest.share:.0%} of its time"
     accelerator = measured.accelerator
     total, taken = accelerator.ops_total, accelerator.ops_delegated
     if not accelerator.xnnpack or total is None or taken is None or taken >= total:

@@ -8,7 +8,16 @@ import pytest
 
 from edgepack.analysis.compare import compare
 from edgepack.errors import EdgepackError
-from edgepack.model import Accelerator, Agreement, Measurement, Quality, Run, RuntimeSpec, Status
+from edgepack.model import (
+    Accelerator,
+    Agreement,
+    Measurement,
+    OpTime,
+    Quality,
+    Run,
+    RuntimeSpec,
+    Status,
+)
 from tests import builders
 
 
@@ -57,6 +66,18 @@ def test_ops_that_fell_back_are_named_as_the_cause() -> None:
     ran = Accelerator(ops_total=16, ops_delegated=11)
     found = compare(run_of(timed("float", 189), timed("int8", 462, accelerator=ran)))
     assert "5 of 16 ops fell back" in row_of(found, "int8").reason
+
+
+@pytest.mark.parametrize(("outside", "cause"), [(0.01, "IGEMM alone takes 31%"), (0.5, "5 of 16")])
+def test_a_profile_says_the_cause_better(outside: float, cause: str) -> None:
+    """An operation outside XNNPACK is the cause only where it takes the time."""
+    ops = (
+        OpTime(name="IGEMM", index=0, partition=0, ns=127_000, share=0.31),
+        OpTime(name="SOFTMAX", index=1, partition=None, ns=1000, share=outside),
+    )
+    ran = Accelerator(ops_total=16, ops_delegated=11)
+    slow = timed("int8", 414, accelerator=ran, ops=ops)
+    assert cause in row_of(compare(run_of(timed("float", 342), slow)), "int8").reason
 
 
 def test_a_device_that_computes_something_else_is_not_shipped_to() -> None:
