@@ -32,6 +32,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -252,11 +253,13 @@ def kill(asked: argparse.Namespace) -> None:
             child.wait()
             killed += 1
     subprocess.run([*command, names[1]], check=False, stdout=subprocess.DEVNULL)
+    # In which order they come depends on what was measured, and that is never twice the same.
     whole, broken = (
-        {one.number: (one.choice, one.sha256) for one in Study.open(name).tried()} for name in names
+        Counter((one.choice, one.sha256) for one in Study.open(name).tried()) for name in names
     )
-    same = "the same" if whole == broken else "OTHER"
-    print(f"killed {killed} times: {len(broken)} of {len(whole)} trials, {same} finished trials")
+    same = "the same" if whole == broken and set(broken.values()) == {1} else "OTHER"
+    trials = f"{broken.total()} of {whole.total()} trials"
+    print(f"killed {killed} times: {trials}, {same} finished trials")
 
 
 BARS = {"peers": peers, "widths": widths, "regret": regret, "cheap": cheap, "kill": kill}

@@ -21,9 +21,10 @@ _TOLD_IN = ("cpu_capacity", "cpufreq/cpuinfo_max_freq")
 def fastest(accelerator: str, root: Path = Path("/")) -> List[int]:
     """The cores that this process may use, without the slow ones of a big.LITTLE board.
 
-    None beside an accelerator: it has threads of its own, which must not wait for one core.
+    None beside an accelerator: it has threads of its own, which must not wait for one core. None
+    where processes cannot be bound (not Linux).
     """
-    if accelerator != "cpu":
+    if accelerator != "cpu" or not hasattr(os, "sched_getaffinity"):
         return []
     able = {core: _capacity(root, core) for core in os.sched_getaffinity(0)}
     return sorted(core for core in able if able[core] >= ALIKE * max(able.values()))
