@@ -23,10 +23,10 @@ from edgepack.searching.values import Choice, Tried
 LAST = 2
 """The last of the generations above."""
 FIRST = 3
-# Of integers, of integers but for the operator that they harm most, and of floats: where the
-# ones are slow on a device the others are not. The rest are variations of these.
+# Of integers, of integers but for the first operator, and of floats: where the ones are slow on a
+# device the others are not. The rest are variations of these.
 PROMISE = (
-    "int8", "mixed1", "float", "dynamic", "mixed2", "int8-mse", "mixed4", "int16x8",
+    "int8", "int8-first", "float", "mixed1", "dynamic", "mixed2", "int8-mse", "mixed4", "int16x8",
 )  # fmt: skip
 
 

@@ -21,7 +21,7 @@ from edgepack.compress import checking, passes, sources
 from edgepack.compress.calibration import Ranges
 from edgepack.compress.calibration_data import typed
 from edgepack.compress.engine import Builder
-from edgepack.compress.flatgraph import read
+from edgepack.compress.flatgraph import WEIGHTED, read
 from edgepack.compress.network import KerasNetwork
 from edgepack.compress.passes.base import Context
 from edgepack.compress.passes.quantize_rules import RulesParams, by_rules, ranges_for
@@ -132,8 +132,7 @@ class Foundry:
         """
         steps = space.network_passes(choice, self._widths(choice), self._short)
         network = self._network(steps)
-        ranking = self._ranking(network) if choice.scheme.startswith("mixed") else ()
-        last = space.converting(choice.scheme, ranking)
+        last = space.converting(choice.scheme, self._to_keep(network, choice.scheme))
         content = self._converted(network, last)
         digest = hashlib.sha256(content).hexdigest()
         if digest not in self._judged:  # other threads or runtimes: the same file
@@ -172,6 +171,13 @@ class Foundry:
             found = ranges_for(network.content, self._context.source, self._context, rules)
             network.ranges[key] = found.ranges
         return network.ranges[key]
+
+    def _to_keep(self, network: _Network, scheme: str) -> tuple[str, ...]:
+        """The operators of which the scheme leaves some in float, the first of them first."""
+        if scheme.startswith("mixed"):
+            return self._ranking(network)
+        graph = read(network.content)
+        return tuple(graph.name(op) for op in graph.ops if op.kind in WEIGHTED)
 
     def _ranking(self, network: _Network) -> tuple[str, ...]:
         if network.ranking is None:

@@ -105,7 +105,8 @@ def recipe(name: str, passes: tuple[PassSpec, ...], last: PassSpec, seed: int) -
 
 
 def converting(scheme: str, ranking: tuple[str, ...] = ()) -> PassSpec:
-    """The converting pass of a scheme. ranking: operators, the most sensitive first."""
+    """The converting pass of a scheme. ranking: the operators that a scheme keeps in float some
+    of, the first to be kept first."""
     if scheme == "float":
         return _FLOAT
     values: dict[str, Any] = {"activations": "int8"}
@@ -115,6 +116,8 @@ def converting(scheme: str, ranking: tuple[str, ...] = ()) -> PassSpec:
         values = {"activations": "int16"}
     elif scheme == "int8-mse":
         values["calibration"] = "mse"
+    elif scheme == "int8-first":
+        values["keep"] = list(ranking[:1])
     elif scheme.startswith("mixed"):
         values["keep"] = list(ranking[: int(scheme.removeprefix("mixed"))])
     return PassSpec(name="quantize.rules", params=values)

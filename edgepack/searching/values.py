@@ -8,9 +8,13 @@ from dataclasses import dataclass, field
 from edgepack.model import Budget, Recipe
 from edgepack.plan import Target, device_data
 
-SCHEMES = ("float", "dynamic", "int8", "int8-mse", "int16x8", "mixed1", "mixed2", "mixed4")
+SCHEMES = (
+    "float", "dynamic", "int8", "int8-first", "int8-mse", "int16x8", "mixed1", "mixed2", "mixed4",
+)  # fmt: skip
 """How weights and activations are stored. "mixedN" is int8 but for the N operators that int8
-harms most; "int8-mse" takes the ranges with the least squared error."""
+harms most, "int8-first" but for the first one with weights: kernels of int8 take few input
+channels badly, and an image has three, or one. "int8-mse" takes the ranges with the least squared
+error."""
 
 BY_RANGES = tuple(name for name in SCHEMES if name != "int8-mse")
 """Those for which the lowest and highest value of each activation are enough."""

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from edgepack import package as packages
+from edgepack.compress.flatgraph import WEIGHTED, read
 from edgepack.compress.native import tensorflow
 from edgepack.searching.document import schema
 from edgepack.searching.study import Study
@@ -130,6 +131,24 @@ def test_a_trials_recipe_builds_the_same_file(place, found, tmp_path, monkeypatc
     assert built.returncode == 0, built.stderr
     variants = packages.read(tmp_path / "package").variants
     assert trial["sha256"] in [variant.sha256 for variant in variants]
+
+
+def test_int8_first_leaves_the_first_layer_in_float(place, tmp_path):
+    _, document = search(
+        place, "--no-cut", "--scheme", "int8-first", "--trials", 1, "--budget", place / "met.toml"
+    )
+    (trial,) = document["trials"]
+    assert trial["choice"]["scheme"] == "int8-first"
+    file = tmp_path / "first.toml"
+    file.write_text(edgepack("recipe", "show", f"{document['search_id']}/0").stdout)
+    data = ("--data", place / "d.npz", "-o", tmp_path / "package", "-q")
+    built = edgepack("build", place / "net.keras", "-r", file, *data)
+    assert built.returncode == 0, built.stderr
+    variant = packages.read(tmp_path / "package").variants[-1]
+    graph = read((tmp_path / "package" / f"{variant.name}.tflite").read_bytes())
+    weights = [graph.tensors[op.inputs[1]].dtype for op in graph.ops if op.kind in WEIGHTED]
+    assert weights == ["float32", *["int8"] * (len(weights) - 1)]
+    assert len(weights) > 1
 
 
 def test_the_finalists_are_an_ordinary_run(found):
