@@ -201,7 +201,9 @@ def regret(asked: argparse.Namespace) -> None:
     if partial is None or not tried:
         print("nothing meets the budget")
         return
-    choice = next(one.choice for one in few.study.tried() if one.number == partial.trial)
+    choices = {one.number: one.choice for one in few.study.tried()}
+    source = Choice(threads=partial.setting.threads, runtime=partial.setting.runtime)
+    choice = source if partial.trial is None else choices[partial.trial]
     times = {one.choice: one.latency_us["local"] for one in tried}
     best = min(times, key=times.__getitem__)
     print(f"searched {-(-size // 3)} of {size}: {choice}; fastest of all: {best}")
