@@ -160,11 +160,11 @@ def test_a_stopped_child_is_located_and_measured_again(host: Host, job: Job) -> 
     host.push(blobs)
     for _ in range(20):
         host.until("samples")
-    for _ in range(20):  # half of the time stopped, for about three seconds
+    for _ in range(12):  # nearly always stopped, for about three seconds
         host.signal_worker(-1, signal.SIGSTOP)
-        time.sleep(0.08)
+        time.sleep(0.24)
         host.signal_worker(-1, signal.SIGCONT)
-        time.sleep(0.08)
+        time.sleep(0.03)
     host.rest()
     (result,) = host.results().values()
     assert "disturbed" in result["flags"]
