@@ -14,12 +14,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from edgepack import codec
 from edgepack.compress import flatgraph
+from edgepack.compress.flatmodel import unpacked
 
 _COMPARED = ("float32", "int8", "uint8", "int16")
 """Types of activations; others hold shapes, indices and resources."""
@@ -78,7 +78,7 @@ def exposed(content: bytes, tensors: Sequence[int]) -> bytes:
     import flatbuffers
     from ai_edge_litert import schema_py_generated as schema
 
-    model: Any = schema.ModelT.InitFromPackedBuf(content, 0)
+    model = unpacked(content)
     graph = model.subgraphs[0]
     graph.outputs = list(tensors)
     for index in tensors:

@@ -20,6 +20,7 @@ import numpy as np
 
 from edgepack.compress.calibration import Ranges
 from edgepack.compress.flatgraph import FlatGraph, read
+from edgepack.compress.flatmodel import unpacked
 from edgepack.compress.native import quiet, tensorflow
 from edgepack.errors import EdgepackError
 
@@ -72,7 +73,7 @@ def annotate(content: bytes, ranges: Ranges) -> bytes:
     import flatbuffers
     from ai_edge_litert import schema_py_generated as schema
 
-    model: Any = schema.ModelT.InitFromPackedBuf(content, 0)
+    model = unpacked(content)
     for graph in model.subgraphs:
         for tensor in graph.tensors:
             ends = ranges.get(tensor.name.decode())

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from edgepack.compress.flatmodel import unpacked
 from edgepack.data.dataset import Array
 
 # Operators with weights: the ones by which a file's quantization is called.
@@ -101,7 +102,7 @@ def read(content: bytes) -> FlatGraph:
     """Parse a file. Raises what the flatbuffer library raises on a damaged one."""
     from ai_edge_litert import schema_py_generated as schema
 
-    model: Any = schema.ModelT.InitFromPackedBuf(content, 0)
+    model = unpacked(content)
     kinds, dtypes = _names(schema.BuiltinOperator), _names(schema.TensorType)
     graph = model.subgraphs[0]
     codes = [

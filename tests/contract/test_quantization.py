@@ -6,14 +6,20 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import flatbuffers
 import numpy as np
 import pytest
+from ai_edge_litert import schema_py_generated as schema
+from ai_edge_litert.interpreter import Interpreter
 
 from benchmarks import planted_faults as planted
 from edgepack.compress import engine
 from edgepack.compress.calibration import choose_rows, measure_ranges
+from edgepack.compress.exposing import exposable, exposed
 from edgepack.compress.flatbuffer_quantizer import Rule, edge_quantize
 from edgepack.compress.flatgraph import quantization_of, read
+from edgepack.compress.flatmodel import unpacked
+from edgepack.compress.inspect.summary import summarize
 from edgepack.data import Dataset
 from edgepack.errors import EdgepackError
 from edgepack.model import PassSpec, Recipe, Variant
@@ -221,3 +227,66 @@ def test_mixed_needs_samples_that_calibration_did_not_take(build: Any):
     model = planted.plain(2)
     with _code("EP105"):
         build(model, _dataset(model, 2), _recipe("quantize.mixed", samples=128))
+
+
+# ---------------------------------------------------------------- weights behind the flatbuffer
+
+
+def packed(model: Any) -> bytes:
+    builder = flatbuffers.Builder(0)
+    builder.Finish(model.Pack(builder), b"TFL3")
+    return bytes(builder.Output())
+
+
+@pytest.fixture(scope="module")
+def outside() -> tuple[bytes, bytes]:
+    """A file, and the same one with its weights behind the flatbuffer, as ai-edge-quantizer
+    writes files from 256 KiB of weights on."""
+    content = (DATA / "convolution_wide.tflite").read_bytes()
+    model = schema.ModelT.InitFromPackedBuf(content, 0)
+    large = [each for each in model.buffers if each.data is not None and len(each.data) >= 1024]
+    taken = [bytes(each.data) for each in large]
+    for each in large:
+        each.data, each.offset, each.size = None, 2, 1
+    end = len(packed(model))  # the numbers to come take no more room than these
+    for each, data in zip(large, taken, strict=True):
+        each.offset, each.size = end + -end % 16, len(data)
+        end = each.offset + each.size
+    made = bytearray(packed(model))
+    for each, data in zip(large, taken, strict=True):
+        made += bytes(each.offset - len(made)) + data
+    assert large
+    return content, bytes(made)
+
+
+def test_weights_outside_are_counted(outside):
+    content, made = outside
+    assert summarize(made) == summarize(content)
+    inside = {tensor.name: tensor.data for tensor in read(content).tensors}
+    for tensor in read(made).tensors:
+        np.testing.assert_array_equal(tensor.data, inside[tensor.name])
+
+
+def test_a_file_with_weights_outside_keeps_them_when_its_results_are_exposed(outside):
+    _, made = outside
+    last = exposable(made)[-1]
+    outputs = []
+    for content in (made, exposed(made, [last.tensor])):
+        interpreter = Interpreter(model_content=content)
+        interpreter.allocate_tensors()
+        given = interpreter.get_input_details()[0]
+        scale, zero = given["quantization"]
+        image = np.random.default_rng(1).random(given["shape"], dtype=np.float32)
+        value = image if not scale else np.round(image / scale + zero).astype(given["dtype"])
+        interpreter.set_tensor(given["index"], value)
+        interpreter.invoke()
+        outputs.append(interpreter.get_tensor(interpreter.get_output_details()[0]["index"]))
+    np.testing.assert_array_equal(*outputs)
+
+
+def test_a_place_that_is_not_in_the_file_is_refused(outside):
+    _, made = outside
+    model = schema.ModelT.InitFromPackedBuf(made, 0)
+    model.buffers[1].offset, model.buffers[1].size = 1 << 40, 1 << 40
+    with pytest.raises(ValueError, match="are not in a file of"):
+        unpacked(packed(model))

@@ -18,9 +18,10 @@ import numpy as np
 from edgepack import codec
 from edgepack.compress import flatgraph, limits
 from edgepack.compress.flatgraph import FlatGraph, FlatOp, FlatTensor
+from edgepack.compress.flatmodel import unpacked
 from edgepack.compress.inspect import interpreter
 from edgepack.compress.inspect.document import Arena, Delegate, Op, OpCount, Quantization, Weight
-from edgepack.compress.inspect.summary import OpWork, Summary, read_model, summarize, work
+from edgepack.compress.inspect.summary import OpWork, Summary, summarize, work
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,7 +56,7 @@ def examine(path: Path) -> FlatReport:
     except (RuntimeError, ValueError) as error:
         reason = " ".join(str(error).split())[:200]
         notes.append(f"The interpreter here cannot load it: {reason}")
-    works = work(read_model(content))
+    works = work(unpacked(content))
     nodes = _nodes(graph, works, None if loaded is None else loaded.taken)
     left = tuple(f"{node.type} {node.name}" for node in nodes if node.delegated is False)
     return FlatReport(

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from edgepack.compress.flatgraph import quantization_of
+from edgepack.compress.flatmodel import unpacked
 from edgepack.data.dataset import Array
 from edgepack.model import Signature, TensorSpec
 
@@ -60,16 +61,9 @@ class OpWork:
     macs: int | None
 
 
-def read_model(content: bytes) -> Any:
-    """The file as the flatbuffer schema's objects; raises its library's errors when damaged."""
-    from ai_edge_litert import schema_py_generated as schema
-
-    return schema.ModelT.InitFromPackedBuf(content, 0)
-
-
 def summarize(content: bytes) -> Summary:
     """Read the file. Raises what the flatbuffer library raises on a damaged one."""
-    model = read_model(content)
+    model = unpacked(content)
     ops: dict[str, int] = {}
     macs: int | None = 0
     for entry in work(model):
