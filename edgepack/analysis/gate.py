@@ -133,6 +133,9 @@ def _found(limit: str, bound: float, bench: Bench, entry: Entry, case: _Case) ->
         base, missing = case.base(bench, entry)
         now = regression.Side(run=case.run, entry=entry)
         return regression.held(limit, bound, now, base, missing)
+    few = limits.too_few(limit, entry)
+    if few:
+        return regression.Finding(status=VerdictStatus.UNMEASURED, note=few)
     value = limits.value(limit, entry, bench.get(case.comparison.baseline))
     status = _status(value, bound, at_least=limits.at_least(limit, entry))
     emulated = value is None and limits.says_nothing(limit, entry)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping, Sequence
 
-from edgepack.analysis import quality
+from edgepack.analysis import quality, sessions
 from edgepack.analysis.bench import Entry, energy_mj
 from edgepack.errors import EdgepackError, did_you_mean
 from edgepack.model import Accelerator, Budget, Latency
@@ -65,6 +65,15 @@ def value(limit: str, entry: Entry, base: Entry | None) -> float | None:
     if limit == "quality_drop":
         return quality_drop(entry, base)
     return _READ[limit](entry, entry.latency)
+
+
+def too_few(limit: str, entry: Entry) -> str:
+    """Why a percentile is no more than the largest of a few inferences; "" where it is one."""
+    percent = PERCENTILES.get(limit.removesuffix("_ms"))
+    if percent is None or entry.latency is None:
+        return ""
+    wanted, count = sessions.samples_a_block(percent), entry.latency.n
+    return f"p{percent} takes {wanted} inferences or more, not {count}" if count < wanted else ""
 
 
 def at_least(limit: str, entry: Entry) -> bool:

@@ -46,10 +46,17 @@ class Change:
         return self.significant is not False and self.loss > MARGIN
 
 
+#: Flags of a quality that was asked for and could not be had: nothing else stands in for it.
+FAILED = frozenset({"quality-failed", "non-finite-outputs"})
+
+
 def measured(measurement: Measurement) -> Quality | None:
-    """The quality with its interval, or the agreement with the source model; else None."""
+    """The quality with its interval, or the agreement with the source model where no other was
+    asked for; else None."""
     quality = measurement.quality
     if quality is None:
+        if FAILED.intersection(measurement.flags):
+            return None
         parity = measurement.parity
         if parity is None or parity.top1_agreement is None:
             return None

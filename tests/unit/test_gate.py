@@ -219,3 +219,37 @@ def test_a_budget_may_allow_a_fallback() -> None:
     anything = Budget(selector="local", limits={"accelerated_share": 0.0})
     assert gated(accelerated(0, "cpu"), anything) is VerdictStatus.PASS
     assert judged({"accelerated_share": 1.0}).status is VerdictStatus.PASS, "the CPU was asked for"
+
+
+@pytest.mark.parametrize("flag", ["quality-failed", "non-finite-outputs"])
+def test_agreement_does_not_stand_in_for_a_quality_that_failed(flag: str) -> None:
+    """Agreement with the host would be near 1 whatever the metric would have said."""
+    made = [
+        builders.measurement(name, "local", quality=None, flags=(flag,))
+        for name in ("float", "int8")
+    ]
+    run = builders.run(["float", "int8"], measurements=tuple(made))
+    verdict = judged({"quality": 0.9, "quality_drop": 0.01}, run=run)
+    assert verdict.status is VerdictStatus.UNMEASURED
+    assert {check.status for check in deciding(verdict)} == {VerdictStatus.UNMEASURED}
+
+
+@pytest.mark.parametrize(
+    ("limit", "samples", "status"),
+    [
+        ("latency_p99_ms", 99, VerdictStatus.UNMEASURED),
+        ("latency_p99_ms", 100, VerdictStatus.PASS),
+        ("latency_p90_ms", 9, VerdictStatus.UNMEASURED),
+        ("latency_p90_ms", 10, VerdictStatus.PASS),
+        ("latency_p50_ms", 2, VerdictStatus.PASS),
+    ],
+)
+def test_a_percentile_takes_enough_inferences(
+    limit: str, samples: int, status: VerdictStatus
+) -> None:
+    made = builders.measurement("float", "local", rounds=((1000,) * samples,))
+    run = builders.run(["float"], measurements=(made,))
+    verdict = judged({limit: 5.0}, run=run, variant="float")
+    assert verdict.status is status
+    if status is VerdictStatus.UNMEASURED:
+        assert f"not {samples}" in deciding(verdict)[0].note

@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 
@@ -195,3 +196,21 @@ def test_bench_refuses_a_bad_tag_before_it_measures(package: Path) -> None:
 
 def test_bench_has_one_standard_output(package: Path) -> None:
     assert "choose one" in str(call("bench", package, "--json", "--events").exception)
+
+
+def test_a_metric_that_fails_passes_no_gate(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "broken_metric.py").write_text("def boom(outputs, evaluation):\n    1 / 0\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    images = np.random.default_rng(0).random((12, 4, 4, 1), dtype=np.float32)
+    np.savez(tmp_path / "d.npz", x_test=images, y_test=np.arange(12) % 4)
+    (tmp_path / "b.toml").write_text('[budget."*"]\nquality = 0.5\n')
+    words = ["run", DATA / "classifier_float.tflite", "--data", tmp_path / "d.npz"]
+    words += ["--quality", "broken_metric:boom", "--budget", tmp_path / "b.toml"]
+    done = call(*words, "--max-seconds", "0.5", "--json")
+    assert done.return_value == 4, done.output
+    found = documents.parsed(done.stdout)
+    (one,) = found["measurements"]
+    assert one["quality"] is None and "quality-failed" in one["flags"]
+    assert found["verdict"]["status"] == "unmeasured"
