@@ -72,7 +72,7 @@ def beside(base: Measurement, other: Measurement) -> str:
 
 def slow_because(measured: Measurement) -> str:
     """Where its time goes, if it was profiled; else the ops that the accelerating delegate did
-    not take, a frequent cause of slow int8."""
+    not take, a frequent cause of slow int8, and how to know."""
     if measured.ops:
         largest = max(measured.ops, key=lambda op: op.share)
         outside = sum(op.share for op in measured.ops if op.partition is None)
@@ -83,4 +83,5 @@ def slow_because(measured: Measurement) -> str:
     if not accelerator.xnnpack or total is None or taken is None or taken >= total:
         return ""
     names = f" ({', '.join(accelerator.ops_left[:3])})" if accelerator.ops_left else ""
-    return f": {total - taken} of {total} ops fell back to the plain kernels{names}"
+    left = f"{total - taken} of {total} ops fell back to the plain kernels{names}"
+    return f"; {left}; --profile-ops says where its time goes"
