@@ -62,7 +62,8 @@ def checks(name: str) -> dict[str, dict[str, str]]:
 def test_an_arm64_board_is_provisioned_and_measured_and_its_times_never_count(
     board: userland.Userland, tmp_path: Path
 ) -> None:
-    words = ["--host", userland.ADDRESS, "--user", "root", "--key", str(board.key)]
+    words = ["--host", userland.ADDRESS, "--port", str(board.port), "--user", "root"]
+    words += ["--key", str(board.key)]
     words += ["--profile", "raspberry-pi-4", "--fingerprint", fingerprint(board.host_key)]
     added = edgepack("device", "add", "arm", *words)
     assert added.returncode == 0, added.stderr
