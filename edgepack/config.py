@@ -266,8 +266,14 @@ def load_profile(name: str) -> Profile:
         runtimes = tuple(RuntimeSpec(**runtime) for runtime in table["runtimes"])
     except TypeError as error:
         raise _profile_error(
-            file, "a runtime is a table with 'name', perhaps 'version' and 'api'", "Correct it."
+            file,
+            "a runtime is a table with 'name', perhaps 'version', 'api' and 'exact'",
+            "Correct it.",
         ) from error
+    for runtime in runtimes:
+        if runtime.exact is not False and (runtime.exact is not True or not runtime.version):
+            what = f"'exact' of '{runtime.name}' is to be true or false, and takes a 'version'"
+            raise _profile_error(file, what, "Pin the version that it must be.")
     profile = Profile(
         name=name,
         title=table["title"],

@@ -93,7 +93,7 @@ def _ranges(
 ) -> Dict[str, Any]:
     from edgepack_agent import results
 
-    runtime = results.choose(session.candidates(asked.runtimes, sys_path))
+    runtime = results.choose(session.candidates(asked.runtimes, sys_path), asked.runtimes)
     command = {
         "do": "calibrate",
         "model": str(store.path(str(asked.model))),

@@ -28,11 +28,13 @@ class VariantRef(NamedTuple):
 
 class RuntimeSpec(NamedTuple):
     """A runtime's distribution name and the version that the profile pins, or None; api: which
-    of its interfaces ("interpreter", or "compiled" for LiteRT's CompiledModel)."""
+    of its interfaces ("interpreter", or "compiled" for LiteRT's CompiledModel); exact: whether
+    another version must not be used."""
 
     name: str
     version: Optional[str]
     api: str
+    exact: bool = False
 
 
 class Data(NamedTuple):
@@ -197,6 +199,7 @@ _RUNTIME = fields.record(
         "name": fields.text,
         "version": fields.optional(fields.text),
         "api": fields.choice("interpreter", "compiled"),
+        "exact": fields.flag,
     },
 )
 

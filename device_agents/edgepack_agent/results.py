@@ -2,7 +2,7 @@
 
 import sys
 from statistics import median
-from typing import Any, Dict, List, Set
+from typing import Any, Dict, List, Sequence, Set
 
 from edgepack_agent import cpu
 from edgepack_agent.errors import AgentError
@@ -22,11 +22,15 @@ _SOFTWARE_NPU = "OpenVINO device: CPU"  # what a dispatch library says that was 
 _SOFTWARE_GPU = "adapterType=CPU"  # Dawn's word for a renderer that runs on the processor
 
 
-def choose(candidates: List[Dict[str, Any]]) -> RuntimeSpec:
+def choose(candidates: List[Dict[str, Any]], wanted: Sequence[RuntimeSpec]) -> RuntimeSpec:
     """The first usable runtime. AgentError EP405 with the reason of each when there is none."""
+    exact = {spec.name: spec.version for spec in wanted if spec.exact}
     for found in candidates:
+        name, version = found["name"], found["version"]
         if found["unusable"] is None:
-            return RuntimeSpec(found["name"], found["version"], found["api"])
+            if exact.get(name, version) == version:
+                return RuntimeSpec(name, version, found["api"])
+            found["unusable"] = "version %s, not %s" % (version, exact[name])
     reasons = "; ".join("%s: %s" % (found["name"], found["unusable"]) for found in candidates)
     raise AgentError(
         "EP405",

@@ -118,7 +118,7 @@ class Session:
             data = jobs.Data(found["sha256"], found["task"], found["samples"], {}, "dataset")
             job = job._replace(data=data._replace(path=job.device_data))
         self.send({"event": "environment", "environment": environment})
-        runtime = results.choose(candidates)
+        runtime = results.choose(candidates, job.runtimes)
         bench = Bench(
             job,
             store,

@@ -53,7 +53,7 @@ def _runtime(text: str) -> RuntimeSpec:
             where="--runtime",
             hint="Write NAME, NAME/interpreter or NAME/compiled.",
         )
-    return RuntimeSpec(name=name, version=version or None, api=api or None)
+    return RuntimeSpec(name=name, version=version or None, api=api or None, exact=bool(version))
 
 
 def _pair(option: str) -> tuple[str, str]:

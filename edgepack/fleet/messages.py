@@ -8,7 +8,7 @@ import os
 import socket
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -93,7 +93,7 @@ def calibration_message(
         seed=seed,
         # Only the interpreter shows its tensors, whatever the profile measures with.
         runtimes=[
-            {"name": runtime.name, "version": runtime.version, "api": "interpreter"}
+            _runtime(replace(runtime, api="interpreter"), "cpu")
             for runtime in _runtimes(device, profile)
         ],
         sys_path=_sys_path(device, profile),
@@ -112,8 +112,11 @@ def _sys_path(device: Device, profile: Profile) -> list[str]:
 
 def _uses_provisioned(device: Device, profile: Profile) -> bool:
     """Whether the provisioned runtime is one of those that may be used."""
-    name = (device.runtime or "").partition("==")[0]
-    return name in [runtime.name for runtime in profile.runtimes]
+    name, _, version = (device.runtime or "").partition("==")
+    return any(
+        runtime.name == name and (not runtime.exact or runtime.version == version)
+        for runtime in profile.runtimes
+    )
 
 
 def _runtimes(device: Device, profile: Profile) -> list[RuntimeSpec]:
@@ -130,7 +133,7 @@ def _runtimes(device: Device, profile: Profile) -> list[RuntimeSpec]:
 def _runtime(spec: RuntimeSpec, accelerator: str) -> dict[str, Any]:
     compiled = accelerator.partition(":")[0] in ("gpu", "npu")
     api = spec.api or ("compiled" if compiled else "interpreter")
-    return {"name": spec.name, "version": spec.version, "api": api}
+    return {"name": spec.name, "version": spec.version, "api": api, "exact": spec.exact}
 
 
 def _data(job: Job) -> Mapping[str, Any] | None:

@@ -11,12 +11,14 @@ class RuntimeSpec:
     """A TFLite runtime: its distribution on PyPI and the version a profile pins.
 
     api: "interpreter", or "compiled" for LiteRT's CompiledModel; None: what the accelerator
-    needs ("compiled" for the GPU).
+    needs ("compiled" for the GPU). exact: another version is refused (EP405), not used and
+    flagged.
     """
 
     name: str
     version: str | None = None
     api: str | None = None
+    exact: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -155,7 +155,7 @@ def with_runtime(target: Target, setting: Setting) -> Target:
     if not setting.runtime:
         return target
     name, _, version = setting.runtime.partition("==")
-    spec = RuntimeSpec(name=name, version=version or None)
+    spec = RuntimeSpec(name=name, version=version or None, exact=bool(version))
     return dataclasses.replace(
         target, profile=dataclasses.replace(target.profile, runtimes=(spec,))
     )

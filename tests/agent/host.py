@@ -122,7 +122,9 @@ def make_job(
             "transforms": transforms or {},
             "source": "dataset",
         },
-        "runtimes": [{"name": name, "version": None, "api": api} for name in runtimes],
+        "runtimes": [
+            {"name": name, "version": None, "api": api, "exact": False} for name in runtimes
+        ],
         "sys_path": [],
         "accelerator": "cpu",
         "xnnpack": True,

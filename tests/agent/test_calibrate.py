@@ -38,7 +38,9 @@ def asked(path: str, model: bytes | None = FLOAT, **changes: Any) -> tuple[Event
         "data": path,
         "samples": 200,
         "seed": 3,
-        "runtimes": [{"name": "ai-edge-litert", "version": None, "api": "interpreter"}],
+        "runtimes": [
+            {"name": "ai-edge-litert", "version": None, "api": "interpreter", "exact": False}
+        ],
         "sys_path": [],
         "threads": 1,
     }

@@ -6,6 +6,7 @@ import base64
 import io
 import zlib
 from collections.abc import Callable
+from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
@@ -186,9 +187,22 @@ def test_data_that_do_not_fit_fail_each_variant(host: Host) -> None:
 
 def test_a_pinned_version_that_is_not_used_is_flagged(host: Host, job: Job) -> None:
     changed, blobs = job()
-    changed["runtimes"] = [{"name": "ai-edge-litert", "version": "0.0.1", "api": "interpreter"}]
+    changed["runtimes"] = [
+        {"name": "ai-edge-litert", "version": "0.0.1", "api": "interpreter", "exact": False}
+    ]
     host.serve(changed, blobs)
     assert "runtime-version" in host.results()["float"]["flags"]
+
+
+def test_an_exact_version_that_is_not_there_is_refused(host: Host, job: Job) -> None:
+    changed, blobs = job()
+    wanted = {"name": "ai-edge-litert", "version": "0.0.1", "api": "interpreter", "exact": True}
+    changed["runtimes"] = [wanted]
+    host.serve(changed, blobs)
+    (error,) = host.all("error")
+    assert error["code"] == "EP405"
+    assert f"version {version('ai-edge-litert')}, not 0.0.1" in error["what"]
+    assert not host.all("samples")
 
 
 def test_environment_and_state(host: Host, job: Job) -> None:

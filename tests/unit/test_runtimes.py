@@ -21,8 +21,8 @@ def asked(name: str = "desktop", **options: object) -> Profile:
     return adapted(config.load_profile(name), **{**NOTHING, **options})
 
 
-def told(profile: Profile) -> dict:
-    device = Device(name="d", profile=profile.name, transport="local")
+def told(profile: Profile, **fields: str) -> dict:
+    device = Device(name="d", profile=profile.name, transport="local", **fields)
     job = Job(job_id="j", device=device, profile=profile, variants=(), data=None, blobs=())
     return json.loads(job_message(job))
 
@@ -42,11 +42,21 @@ def test_options_go_before_the_profile() -> None:
         xnnpack=False,
     )
     message = told(profile)
-    wanted = {"name": "ai-edge-litert", "version": "2.3.0", "api": "compiled"}
+    wanted = {"name": "ai-edge-litert", "version": "2.3.0", "api": "compiled", "exact": True}
     assert message["runtimes"] == [wanted]
     assert message["accelerator"] == "delegate:/usr/lib/libedgetpu.so.1"
     assert message["delegate_options"] == {"device": "usb", "a": "b=c"}
     assert message["xnnpack"] is False
+
+
+def test_the_version_that_was_asked_for_goes_before_the_provisioned_one() -> None:
+    brought = {"runtime": "ai-edge-litert==2.2.0", "runtime_digest": "0" * 64}
+    message = told(asked(runtime="ai-edge-litert==2.3.0"), **brought)
+    assert (message["runtimes"][0]["version"], message["sys_path"]) == ("2.3.0", [])
+    message = told(asked(runtime="ai-edge-litert==2.2.0"), **brought)
+    assert message["sys_path"] == [f"runtime:{'0' * 64}"]
+    message = told(asked(runtime="ai-edge-litert"), **brought)
+    assert (message["runtimes"][0]["version"], message["runtimes"][0]["exact"]) == ("2.2.0", False)
 
 
 @pytest.mark.parametrize("name", ["jetson", "jetson-orin-nano", "jetson-xavier-nx"])

@@ -86,7 +86,8 @@ def test_a_setting_is_threads_and_runtime(jobs):
         for future in gauge.begin({}, setting).values():
             future.result(60)
     for one, _, settings in jobs:
-        assert one.profile.runtimes == (RuntimeSpec(name="tflite-runtime", version="2.14.0"),)
+        wanted = RuntimeSpec(name="tflite-runtime", version="2.14.0", exact=True)
+        assert one.profile.runtimes == (wanted,)
         assert settings.threads == 2
 
 
