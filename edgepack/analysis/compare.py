@@ -6,6 +6,7 @@ than one point, unless a test says it may be chance), or is slower (significantl
 than 1%) or bigger (by more than 1%) than what it derives from: the baseline, and every fit
 variant whose passes are a part of its own. Of the rest the fastest wins; those that are not
 significantly slower than it, or by less than 1%, are as fast, and the smallest of them wins.
+Where a single round counts, nothing is known of the spread: none of several is recommended.
 """
 
 from __future__ import annotations
@@ -44,7 +45,7 @@ def compare(run: Run, baseline: str = "float") -> Comparison:
         if winner:
             recommended[bench.device] = winner.name
         fits.append(Fit(bench=bench, refusals=refusals, winner=winner))
-        reasons[bench.device] = _recommendation(bench, winner, baseline)
+        reasons[bench.device] = _recommendation(bench, fit, winner, baseline)
         fronts[bench.device] = pareto(bench.entries)
         for entry in bench.entries:
             reason = refusals[entry.name] or _lost(bench, entry, winner)
@@ -76,7 +77,7 @@ def _baseline(package: Package, asked: str) -> str:
 def _row(bench: Bench, entry: Entry, baseline: str, reason: str) -> Row:
     base = bench.get(baseline)
     found = bench.speedup(base, entry) if base else None
-    paired = found is not None and found[1][0] > 0  # a single round gives no interval
+    paired = found is not None and stats.has_interval(found[1])
     alike = base is not None and not like.within_a_run(base.measurement, entry.measurement)
     change = quality.change(base.measurement, entry.measurement) if base and alike else None
     note = words.beside(base.measurement, entry.measurement) if base and found else ""
@@ -151,8 +152,16 @@ def _winner(bench: Bench, fit: list[Entry]) -> Entry | None:
     if not fit:
         return None
     fastest = min(fit, key=_p50)
+    if not _told_apart(bench, fastest, fit):
+        return None
     alike = [entry for entry in fit if entry is fastest or _as_fast(bench, fastest, entry)]
     return min(alike, key=lambda entry: (_bytes(entry), _badness(entry), _p50(entry)))
+
+
+def _told_apart(bench: Bench, fastest: Entry, fit: list[Entry]) -> bool:
+    """Whether every variant's speed beside the fastest one's is known with its spread."""
+    found = [bench.speedup(fastest, entry) for entry in fit if entry is not fastest]
+    return all(stats.has_interval(each[1]) for each in found if each)
 
 
 def _as_fast(bench: Bench, fast: Entry, entry: Entry) -> bool:
@@ -176,12 +185,14 @@ def _badness(entry: Entry) -> float:
     return entry.quality.value if lower else -entry.quality.value
 
 
-def _recommendation(bench: Bench, winner: Entry | None, baseline: str) -> str:
+def _recommendation(bench: Bench, fit: list[Entry], winner: Entry | None, baseline: str) -> str:
     """Why this variant, or why none."""
     if winner is None:
         if bench.entries and all(entry.emulated for entry in bench.entries if entry.latency):
             timed = any(entry.latency for entry in bench.entries)
             return "emulated: no recommendation" if timed else "nothing was measured"
+        if fit:
+            return "a single round counts, which tells no speeds apart: measure for longer"
         return "no variant is fit to recommend"
     base = bench.get(baseline)
     if base is winner:

@@ -131,6 +131,11 @@ def centre_interval(differences: Any) -> tuple[float, float]:
     return _t_interval(differences) if few else _walsh_interval(differences)
 
 
+def has_interval(interval: tuple[float, float]) -> bool:
+    """Whether a speed-up's interval says anything; that of a single pair of rounds does not."""
+    return interval[0] > 0
+
+
 def significant(interval: tuple[float, float]) -> bool:
     """Whether the interval of a ratio leaves out 1."""
     return not interval[0] <= 1.0 <= interval[1]

@@ -55,6 +55,18 @@ def test_a_usual_run() -> None:
     assert found.pareto["local"] == ("dynamic", "int8")
 
 
+def test_a_single_round_recommends_none_of_several() -> None:
+    """It took the smallest one: without an interval nothing was slower than anything."""
+    float_, int8 = (
+        timed(name, us, rounds=builders.rounds(us, count=1))
+        for name, us in (("float", 100), ("int8", 300))
+    )
+    found = compare(run_of(float_, int8))
+    assert found.recommended == {}
+    assert "single round" in found.reasons["local"]
+    assert compare(run_of(float_)).recommended == {"local": "float"}
+
+
 def test_int8_that_is_slower_than_float_is_not_recommended() -> None:
     found = compare(run_of(timed("float", 189), timed("int8", 462)))
     assert found.recommended == {"local": "float"}
