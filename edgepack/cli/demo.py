@@ -17,8 +17,8 @@ RECIPES = ("float", "dynamic", "int8", "prune50-int8", "slim50-distill-int8")
     "report_file",
     default="edgepack-demo.html",
     show_default=True,
-    metavar="FILE.html",
-    help="Where to write the HTML report.",
+    metavar="FILE",
+    help="Where to write the report: *.html, .md, .xml (JUnit) or .json.",
 )
 @options.json_option
 @click.option("-q", "--quiet", is_flag=True, help="No progress.")
@@ -35,6 +35,8 @@ def demo(
     from edgepack.cli.showing import Showing
     from edgepack.model import JobSettings
 
+    showing = Showing(as_json=as_json, quiet=quiet, verbose=verbose, report_file=report_file)
+    showing.check()
     folder = resources.demo_dir()
     wanted = plan.make(
         model=str(folder / "fashion_mnist_resnet.keras"),
@@ -44,5 +46,4 @@ def demo(
         settings=JobSettings(max_s=6.0, timeout_s=300.0),
         note="edgepack demo",
     )
-    showing = Showing(as_json=as_json, quiet=quiet, verbose=verbose, report_file=report_file)
     return showing.of("demo", lambda emit: pipeline.execute(wanted, emit=emit))

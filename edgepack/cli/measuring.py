@@ -80,6 +80,8 @@ class Measuring:
                 f"--launches {self.launches} does not go with --mode {self.mode}",
                 hint="Measure in mode latency, or leave --launches out.",
             )
+        for ignored, because in _IGNORED[self.mode]:
+            options.not_with(ignored, f"--mode {self.mode}", because)
         first, *further = self.threads or (None,)
         return JobSettings(
             threads=first,
@@ -126,6 +128,17 @@ class Measuring:
 _MAX_S = {"latency": 20.0, "offline": 20.0, "single-stream": 1800.0, "sustained": 300.0}
 """Seconds of rounds by mode, unless --max-seconds says otherwise. In single-stream mode the
 minimum duration ends a variant's rounds, so this only bounds them."""
+
+
+_OTHER_MODES = ({"min_seconds", "min_queries"}, "it is for --mode single-stream")
+_IGNORED = {
+    "latency": (_OTHER_MODES,),
+    "offline": (_OTHER_MODES,),
+    "single-stream": (({"ci"}, "LoadGen's rules say when it ends"),),
+    "sustained": (_OTHER_MODES, ({"ci"}, "it takes all of --max-seconds")),
+}
+"""What each mode takes no notice of, and why. Set once for all runs (in the configuration or the
+environment), it waits for the mode that does."""
 
 
 def _thread_counts(

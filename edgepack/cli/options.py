@@ -144,13 +144,19 @@ def source(model: str | None, weights: str | None, arch: str | None) -> tuple[st
 
 def only_with(allowed: Collection[str], option: str, because: str) -> None:
     """Refuse what the current command would ignore beside `option`."""
+    names = {str(parameter.name) for parameter in click.get_current_context().command.params}
+    not_with(names.difference(allowed), option, because)
+
+
+def not_with(names: Collection[str], option: str, because: str) -> None:
+    """Refuse those of these parameters that the command line gives beside `option`."""
     from click.core import ParameterSource
 
     context = click.get_current_context()
     for parameter in context.command.params:
         name = str(parameter.name)
         given = context.get_parameter_source(name) is ParameterSource.COMMANDLINE
-        if given and name not in allowed:
+        if given and name in names:
             raise click.UsageError(
                 f"{parameter.get_error_hint(context)} cannot be given with {option}: {because}."
             )

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -34,13 +36,7 @@ def report(run: str, output: str, budget: str | None, baseline: str) -> None:
     """
     ending = Path(output).suffix
     search = _SEARCH.fullmatch(run)
-    endings = OF_SEARCHES if search else ENDINGS
-    if ending not in endings:
-        raise EdgepackError(
-            "EP105",
-            f"cannot tell the report's format from the ending '{ending}'",
-            hint=f"Use one of {', '.join(endings)}.",
-        )
+    check_file(output, OF_SEARCHES if search else ENDINGS)
     if search is not None:
         options.only_with({"run", "output"}, "a search", "its own budget counts")
         write_text(Path(output), searched(ending, search["ref"] or search["id"]))
@@ -49,6 +45,24 @@ def report(run: str, output: str, budget: str | None, baseline: str) -> None:
     found = stored.conclusion(run, baseline=baseline, budgets=options.budgets(budget))
     write_text(Path(output), rendered(ending, found))
     click.echo(f"Written to {output}")
+
+
+def check_file(file: str, endings: Sequence[str] = ENDINGS) -> None:
+    """EP105 where no format has the file's ending, EP603 where it cannot be written."""
+    path = Path(file)
+    if path.suffix not in endings:
+        raise EdgepackError(
+            "EP105",
+            f"cannot tell the report's format from the ending '{path.suffix}'",
+            where=file,
+            hint=f"Use one of {', '.join(endings)}.",
+        )
+    if path.is_dir():
+        raise _unwritable(path, "it is a folder")
+    if not path.parent.is_dir():
+        raise _unwritable(path, f"there is no folder {path.parent}")
+    if not os.access(path.parent, os.W_OK):
+        raise _unwritable(path, f"nothing may be written to {path.parent}")
 
 
 def rendered(ending: str, found: Conclusion | Outcome) -> str:
@@ -77,10 +91,10 @@ def searched(ending: str, ref: str) -> str:
     return json.dumps(history.document(study), indent=1, allow_nan=False) + "\n"
 
 
-def write_html(found: Conclusion | Outcome, file: str) -> None:
-    """Write the HTML report and say where. EP603."""
-    write_text(Path(file), rendered(".html", found))
-    click.echo(f"HTML report: {file}", err=True)
+def write(found: Conclusion | Outcome, file: str) -> None:
+    """Write the report in the format of the file's ending, and say where. EP603."""
+    write_text(Path(file), rendered(Path(file).suffix, found))
+    click.echo(f"Report: {file}", err=True)
 
 
 def write_text(file: Path, text: str) -> None:
@@ -91,7 +105,7 @@ def write_text(file: Path, text: str) -> None:
         part.replace(file)
     except OSError as error:
         part.unlink(missing_ok=True)
-        raise _unwritable(file, error) from error
+        raise _unwritable(file, str(error.strerror)) from error
 
 
 def append_text(file: Path, text: str) -> None:
@@ -100,13 +114,13 @@ def append_text(file: Path, text: str) -> None:
         with file.open("a", encoding="utf-8") as opened:
             opened.write(text)
     except OSError as error:
-        raise _unwritable(file, error) from error
+        raise _unwritable(file, str(error.strerror)) from error
 
 
-def _unwritable(file: Path, error: OSError) -> EdgepackError:
+def _unwritable(file: Path, why: str) -> EdgepackError:
     return EdgepackError(
         "EP603",
-        f"cannot write it: {error.strerror}",
+        f"cannot write it: {why}",
         where=str(file),
         hint="Name another file.",
     )

@@ -73,12 +73,16 @@ def run(
         calibrate_on_device=calibrate_on_device,
     )
     if dry_run:
+        options.not_with(_NOT_DONE, "--dry-run", "nothing is done, and the plan is text")
         click.echo(plans.describe(plan))
         return 0
     return showing.of("run", lambda emit: pipeline.execute(plan, emit=emit))
 
 
 _WITH_RESUME = {"resume", "watch", "as_json", "events", "quiet", "verbose", "report_file"}
+
+
+_NOT_DONE = {"watch", "as_json", "events", "report_file"}
 
 
 def _resumed(ref: str, showing: Showing) -> int:

@@ -91,7 +91,7 @@ def _seconds(text: str | None) -> float | None:
 @options.custom_option
 @click.option("--resume", metavar="SEARCH", help="Instead of MODEL: go on with this search.")
 @click.option("-o", "--output", metavar="DIR", help="Write the best package to DIR/DEVICE.")
-@click.option("--report", metavar="FILE", help="Write the search's history to FILE.html.")
+@click.option("--report", metavar="FILE", help="Write the search's history: *.html or .json.")
 @options.json_option
 @click.option("--events", is_flag=True, help="Stream progress as JSON lines to standard output.")
 @click.option("-q", "--quiet", is_flag=True, help="No progress.")
@@ -132,6 +132,10 @@ def search(
     """
     if as_json and events:
         raise click.UsageError("--json and --events both want standard output; choose one.")
+    if report:
+        from edgepack.cli.report import OF_SEARCHES, check_file
+
+        check_file(report, OF_SEARCHES)
     if (model is None) == (resume is None):
         raise click.UsageError("Give either MODEL or --resume.")
     from edgepack import admission
@@ -200,8 +204,8 @@ def _searched(
             click.echo(f"go on with: edgepack search --resume {study.name}", err=True)
             raise
     if report:
-        write_text(Path(report), searched(".html", study.name))
-        click.echo(f"HTML report: {report}", err=True)
+        write_text(Path(report), searched(Path(report).suffix, study.name))
+        click.echo(f"Report: {report}", err=True)
     if as_json:
         click.echo(json.dumps(found.document(), indent=1))
     elif not events:

@@ -27,14 +27,19 @@ class Showing:
     watch: bool = False
 
     def check(self) -> None:
-        """A usage error where two of them want the same place."""
+        """Before anything is measured: a usage error where two of them want the same place, EP105
+        and EP603 for a report that could not be written."""
+        from edgepack.cli.report import check_file
+
         if self.as_json and self.events:
             raise click.UsageError("--json and --events both want standard output; choose one.")
+        if self.report_file:
+            check_file(self.report_file)
 
     def of(self, command: str, work: Callable[[Callable[[Event], None]], Outcome]) -> int:
         """Do the work, show its outcome, write the report; returns the exit code."""
         from edgepack.cli import outcome, progress
-        from edgepack.cli.report import write_html
+        from edgepack.cli.report import write
 
         watched = progress.watch(quiet=self.quiet, verbose=self.verbose, events=self.events)
         with watched as emit, progress.page(f"edgepack {command}", emit, wanted=self.watch) as told:
@@ -42,7 +47,7 @@ class Showing:
         if not self.events:
             outcome.show_conclusion(result, as_json=self.as_json)
         if self.report_file:
-            write_html(result, self.report_file)
+            write(result, self.report_file)
         return int(outcome.exit_code(result))
 
 
@@ -50,7 +55,10 @@ showing_options = options.grouped(
     "showing",
     Showing,
     click.option(
-        "--report", "report_file", metavar="FILE.html", help="Also write the HTML report."
+        "--report",
+        "report_file",
+        metavar="FILE",
+        help="Also write the report: *.html, .md, .xml (JUnit) or .json.",
     ),
     click.option(
         "--watch", is_flag=True, help="Show the run on a page of this machine as it goes."

@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import click
 import numpy as np
 import pytest
 from click.testing import CliRunner, Result
@@ -196,6 +197,55 @@ def test_bench_refuses_a_bad_tag_before_it_measures(package: Path) -> None:
 
 def test_bench_has_one_standard_output(package: Path) -> None:
     assert "choose one" in str(call("bench", package, "--json", "--events").exception)
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("--min-seconds", "5"), "'--min-seconds' cannot be given with --mode latency"),
+        (("--mode", "offline", "--min-queries", "9"), "'--min-queries' cannot be given"),
+        (("--mode", "sustained", "--ci", "0.1"), "'--ci' cannot be given with --mode sustained"),
+        (("--mode", "single-stream", "--ci", "0.1"), "LoadGen's rules"),
+    ],
+)
+def test_an_option_that_a_mode_would_ignore_is_refused(
+    package: Path, words: tuple[str, ...], said: str
+) -> None:
+    done = call("bench", package, *words)
+    assert isinstance(done.exception, click.UsageError)
+    assert said in str(done.exception)
+
+
+def test_a_mode_s_options_may_be_set_for_all_runs(
+    package: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("EDGEPACK_BENCH_MIN_QUERIES", "64")
+    assert call("bench", package, "--max-seconds", "0.5", "-q").return_value == 0
+
+
+@pytest.mark.parametrize("option", ["--json", "--events", "--watch"])
+def test_a_dry_run_refuses_what_it_would_ignore(option: str) -> None:
+    done = call("run", DATA / "classifier_float.tflite", "--dry-run", option)
+    assert "cannot be given with --dry-run" in str(done.exception)
+
+
+@pytest.mark.parametrize(
+    ("name", "code"),
+    [("r.txt", "EP105"), ("r", "EP105"), ("no/r.html", "EP603"), ("d.md", "EP603")],
+)
+def test_a_report_that_cannot_be_written_is_told_before_measuring(
+    package: Path, tmp_path: Path, name: str, code: str
+) -> None:
+    (tmp_path / "d.md").mkdir()
+    done = call("bench", package, "--report", tmp_path / name, "--max-seconds", "0.5")
+    assert getattr(done.exception, "code", None) == code
+    assert not documents.parsed(call("runs", "ls", "--json").stdout)["runs"]
+
+
+def test_a_report_has_the_format_of_its_ending(package: Path, tmp_path: Path) -> None:
+    done = call("bench", package, "--report", tmp_path / "r.md", "--max-seconds", "0.5", "-q")
+    assert done.return_value == 0
+    assert (tmp_path / "r.md").read_text().startswith("#")
 
 
 def test_a_metric_that_fails_passes_no_gate(
