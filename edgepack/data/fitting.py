@@ -12,7 +12,11 @@ from edgepack.data.dataset import UNNAMED, Array, Dataset
 from edgepack.errors import EdgepackError
 from edgepack.model import Signature, TensorSpec
 
-_RANDOM_BYTES = 4 << 30  # all samples as float32; 256 images of 1024x1024x3 take 3 GiB
+_RANDOM_BYTES = 4 << 30  # all samples as float32: more is no real model's input
+_RANDOM_SENT = 16 << 20
+"""What all random samples take at most, unless the fewest do: every device is sent them, and
+noise does not compress. 151 images of 96x96 and 27 of 224x224 fit, in colour."""
+_RANDOM_FEWEST, _RANDOM_MOST = 8, 256
 
 
 def fit(dataset: Dataset, signature: Signature, *, labels: bool = True) -> Dataset:
@@ -97,14 +101,17 @@ def _check_labels(dataset: Dataset, signature: Signature) -> None:
             )
 
 
-def random_inputs(signature: Signature, seed: int = 0, samples: int = 256) -> Dataset:
+def random_inputs(signature: Signature, seed: int = 0, samples: int | None = None) -> Dataset:
     """Seeded inputs for a model without data: uniform in [0, 1), or 0 and 1 for integers.
+
+    samples: how many; None: up to 256 that 16 MiB hold, and at least 8.
 
     0 and 1 are valid for every embedding of two or more rows. EP303 when an axis other than
     the first is free, because its size cannot be guessed, and for inputs that no real model has.
     """
     rng = np.random.default_rng(seed)
     inputs: dict[str, Array] = {}
+    samples = _how_many(signature) if samples is None else samples
     for spec in signature.inputs:
         shape = spec.shape[1:]
         if any(size is None for size in shape):
@@ -120,6 +127,13 @@ def random_inputs(signature: Signature, seed: int = 0, samples: int = 256) -> Da
         else:
             inputs[spec.name] = rng.random(full, np.float32)
     return Dataset(x_test=inputs, source="random")
+
+
+def _how_many(signature: Signature) -> int:
+    """Random samples of all inputs together, as float32, that `_RANDOM_SENT` holds."""
+    sizes = [prod(size or 1 for size in spec.shape[1:]) for spec in signature.inputs]
+    fit = _RANDOM_SENT // max(1, 4 * sum(sizes))
+    return max(_RANDOM_FEWEST, min(_RANDOM_MOST, fit))
 
 
 def _check_drawable(spec: TensorSpec, shape: tuple[int, ...]) -> None:

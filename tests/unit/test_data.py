@@ -216,6 +216,14 @@ def test_idx_folders(tmp_path: Path) -> None:
         data.load(str(tmp_path))
 
 
+@pytest.mark.parametrize(("side", "samples"), [(96, 151), (224, 27), (640, 8)])
+def test_random_inputs_of_large_images_are_few(side: int, samples: int) -> None:
+    """Every device is sent them."""
+    image = TensorSpec(name="image", shape=(None, side, side, 3), dtype="float32")
+    made = data.random_inputs(Signature(inputs=(image,), outputs=(CLASSES,)))
+    assert len(made.x_test["image"]) == samples
+
+
 def test_random_inputs_are_seeded_and_fit() -> None:
     tokens = TensorSpec(name="tokens", shape=(1, 7), dtype="int32")
     signature = Signature(inputs=(IMAGES, tokens), outputs=(CLASSES,))
