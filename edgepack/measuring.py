@@ -240,6 +240,7 @@ def _flagged(measured: Measurement, plan: Plan, recipe: Recipe, *, resumed: bool
         flags = (*flags, "other-architecture")
     if resumed:
         flags = (*flags, RESUMED)
+    flags = (*flags, *threads_flags(measured))
     flags = (*flags, *precision_flags(measured, recipe))
     return dataclasses.replace(measured, flags=flags)
 
@@ -255,6 +256,19 @@ def precision_flags(measured: Measurement, recipe: Recipe) -> tuple[str, ...]:
     return ()
 
 
+def threads_flags(measured: Measurement) -> tuple[str, ...]:
+    """`more-threads-than-cores`: threads wait for each other, in the sweep or in all rounds."""
+    cores = _cpu(measured).get("cores")
+    counts = [measured.threads, *(point.threads for point in measured.sweep)]
+    over = isinstance(cores, int) and max(counts) > cores
+    return ("more-threads-than-cores",) if over else ()
+
+
 def _arch(measured: Measurement) -> str | None:
+    arch = _cpu(measured).get("arch")
+    return arch if isinstance(arch, str) else None
+
+
+def _cpu(measured: Measurement) -> Mapping[str, object]:
     cpu = measured.environment.get("cpu")
-    return cpu.get("arch") if isinstance(cpu, dict) else None
+    return cpu if isinstance(cpu, dict) else {}

@@ -5,14 +5,17 @@ from __future__ import annotations
 import ast
 import io
 import tokenize
+from collections.abc import Iterator
 
-_HOLDERS = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
+_FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
+_HOLDERS = (ast.Module, ast.ClassDef, *_FUNCTIONS)
 
 
 def strip(source: str) -> str:
-    """`source` without comments and docstrings, and with every line where it was.
+    """`source` without comments, docstrings and types, and with every line where it was.
 
-    A docstring that is all of a body stays, empty.
+    A docstring that is all of a body stays, empty. Types stay in the bodies of classes, which
+    may be made of them, and where they take several lines.
 
     Lines are indented by a quarter of what they were. Tracebacks so name the lines of the
     original. SyntaxError when it does not parse.
@@ -48,7 +51,36 @@ def _spans(source: str, lines: list[str]) -> list[tuple[int, int, int]]:
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, _HOLDERS) and ast.get_docstring(node, clean=False) is not None:
             found += _docstring(node.body[0], lines, quotes=0 if len(node.body) > 1 else 3)
+        if not isinstance(node, ast.ClassDef):
+            found += _types(node, lines)
     return found
+
+
+def _types(node: ast.AST, lines: list[str]) -> Iterator[tuple[int, int, int]]:
+    """The types of a function's parameters and of what it returns, and of the variables that are
+    set right below any other node."""
+    if isinstance(node, _FUNCTIONS):
+        for name in ast.walk(node.args):
+            if isinstance(name, ast.arg) and name.annotation is not None:
+                start = name.col_offset + len(name.arg.encode())
+                yield from _on_a_line(name.lineno, start, name.annotation, lines)
+        if node.returns is not None:
+            before = lines[node.returns.lineno - 1].encode()[: node.returns.col_offset]
+            yield from _on_a_line(node.returns.lineno, before.rfind(b" ->"), node.returns, lines)
+    for child in ast.iter_child_nodes(node):
+        if isinstance(child, ast.AnnAssign) and child.value is not None:
+            start = child.target.end_col_offset or 0
+            yield from _on_a_line(child.lineno, start, child.annotation, lines)
+
+
+def _on_a_line(
+    number: int, start: int, annotation: ast.expr, lines: list[str]
+) -> Iterator[tuple[int, int, int]]:
+    """From byte `start` of that line to the annotation's end, where that is on the same line."""
+    if start >= 0 and annotation.end_lineno == number:
+        line = lines[number - 1].encode()
+        end = annotation.end_col_offset
+        yield number - 1, len(line[:start].decode()), len(line[:end].decode())
 
 
 def _docstring(docstring: ast.stmt, lines: list[str], quotes: int) -> list[tuple[int, int, int]]:

@@ -27,9 +27,9 @@ def choose(candidates: List[Dict[str, Any]], wanted: Sequence[RuntimeSpec]) -> R
     exact = {spec.name: spec.version for spec in wanted if spec.exact}
     for found in candidates:
         name, version = found["name"], found["version"]
+        if found["unusable"] is None and exact.get(name, version) == version:
+            return RuntimeSpec(name, version, found["api"])
         if found["unusable"] is None:
-            if exact.get(name, version) == version:
-                return RuntimeSpec(name, version, found["api"])
             found["unusable"] = "version %s, not %s" % (version, exact[name])
     reasons = "; ".join("%s: %s" % (found["name"], found["unusable"]) for found in candidates)
     raise AgentError(

@@ -2,6 +2,7 @@
 
 from typing import Callable, List, Sequence, Set
 
+from edgepack_agent import cpu
 from edgepack_agent.job import Job
 from edgepack_agent.subject import Subject
 
@@ -37,6 +38,8 @@ def fold(
         medians = [visit.p50_ns for visit in subject.clean(excluded)]
         if medians:
             variant.sweep.append({"threads": subject.threads, "medians_ns": medians})
+            if cpu.threads_ignored(subject.threads, subject.cpu, min(medians)):
+                variant.flags.append("threads-ignored")
         if subject.error is not None:
             variant.flags.append("sweep-incomplete")
             warn(variant, "with %d threads: %s" % (subject.threads, subject.error["what"]))

@@ -57,6 +57,16 @@ def test_ignored_threads(tmp_path: Path, lazy_runtime: str) -> None:
         assert result["cpu"]["cores_used"] > 0
 
 
+def test_ignored_threads_of_a_sweep(host: Host, lazy_runtime: str) -> None:
+    lying = {"runtimes": ("tflite-runtime",), "sys_path": [lazy_runtime]}
+    changed, blobs = make_job(WIDE, threads=1, **lying)
+    changed["settings"]["sweep_threads"] = [2]
+    host.serve(changed, blobs)
+    result = host.results()["m"]
+    assert [point["threads"] for point in result["sweep"]] == [2]
+    assert "threads-ignored" in result["flags"]
+
+
 def test_a_small_model_may_well_use_one_thread(host: Host, job: Job) -> None:
     host.serve(*job(threads=2))
     assert not any("threads-ignored" in r["flags"] for r in host.results().values())

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from edgepack.compress.recipes import parse
-from edgepack.measuring import precision_flags
-from edgepack.model import Accelerator
+from edgepack.measuring import precision_flags, threads_flags
+from edgepack.model import Accelerator, SweepPoint
 from tests import builders
 
 
@@ -28,3 +28,11 @@ def test_a_file_that_is_not_what_its_recipe_says(
 ) -> None:
     measured = builders.measurement("m", accelerator=Accelerator(types=types))
     assert precision_flags(measured, parse(recipe)) == flags
+
+
+@pytest.mark.parametrize(("cores", "over"), [(4, False), (3, True), (None, False)])
+def test_more_threads_than_cores_are_told(cores: int | None, over: bool) -> None:
+    point = SweepPoint(threads=4, medians_ns=(1000,))
+    environment = {"cpu": {"cores": cores}}
+    measured = builders.measurement("m", threads=1, sweep=(point,), environment=environment)
+    assert threads_flags(measured) == (("more-threads-than-cores",) if over else ())

@@ -12,9 +12,31 @@ from edgepack import prose, resources
 AGENT = sorted(resources.agent_source().rglob("*.py"))
 
 
+class Untyped(ast.NodeTransformer):
+    """Types of parameters, results and variables go; those of a class's fields stay."""
+
+    def visit_arg(self, node: ast.arg) -> ast.arg:
+        node.annotation = None
+        return node
+
+    def visit_FunctionDef(self, node: ast.FunctionDef) -> ast.AST:
+        node.returns = None
+        return self.generic_visit(node)
+
+    def visit_ClassDef(self, node: ast.ClassDef) -> ast.AST:
+        node.body = [e if isinstance(e, ast.AnnAssign) else self.visit(e) for e in node.body]
+        return node
+
+    def visit_AnnAssign(self, node: ast.AnnAssign) -> ast.AST:
+        if node.value is None:
+            return node
+        return ast.copy_location(ast.Assign([node.target], node.value), node)
+
+
 def shape(source: str) -> list[tuple[str, int | None]]:
-    """Every node with its line, without docstrings, emptied where they are all of a body."""
-    tree = ast.parse(source)
+    """Every node with its line, without types, and without docstrings, emptied where they are
+    all of a body."""
+    tree = Untyped().visit(ast.parse(source))
     for node in ast.walk(tree):
         holder = isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef)
         if holder and ast.get_docstring(node, clean=False) is not None:
@@ -56,3 +78,23 @@ def test_prose_goes_and_what_looks_like_it_stays() -> None:
     exec(stripped, scope)
     assert scope["f"](0) == ("# not a comment", "kept\n    kept too")  # type: ignore[operator]
     assert stripped.count("\n") == source.count("\n")
+
+
+def test_types_go_where_nothing_is_made_of_them() -> None:
+    source = (
+        "from typing import NamedTuple, Optional\n"
+        "class Point(NamedTuple):\n"
+        "    x: int\n"
+        "    y: Optional[int] = None\n"
+        'def f(a: "Point", *more: int, ä: str = "->: int", **rest: int) -> "Optional[Point]":\n'
+        '    ü: str = "ö"; found: "list[int]" = [a.x]\n'
+        "    found[0]: int = 7\n"
+        "    return Point(found[0] + sum(more)), ä, ü, rest\n"
+    )
+    stripped = prose.strip(source)
+    assert 'def f(a, *more, ä = "->: int", **rest):' in stripped
+    assert "y: Optional[int] = None" in stripped
+    scope: dict[str, object] = {}
+    exec(stripped, scope)
+    made = scope["f"](scope["Point"](1), 2, ä="z", k=3)  # type: ignore[operator]
+    assert made == ((9, None), "z", "ö", {"k": 3})
