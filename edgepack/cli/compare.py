@@ -43,9 +43,9 @@ def compare(
     against its counterpart; only like is compared with like.
 
     \b
-    edgepack compare                                 the latest run, against its float variant
-    edgepack compare latest --baseline v1.2          against the run tagged v1.2
-    edgepack compare latest latest~1 --by profile    what each kind of board gains
+    edgepack compare                                 # the latest run, against its float variant
+    edgepack compare latest --baseline v1.2          # against the run tagged v1.2
+    edgepack compare latest latest~1 --by profile    # what each kind of board gains
     """
     from edgepack.analysis import limits
 
