@@ -36,7 +36,7 @@ def compare(
     fail_on: tuple[str, ...],
     as_json: bool,
 ) -> int:
-    """Show each RUN (an id, a unique prefix, a tag, latest, latest~1) against a baseline.
+    """Show each RUN (an id, a unique prefix, a tag, latest~1, branch:NAME) against a baseline.
 
     One run against a variant of its own is the usual comparison, with what to ship. Against
     another run, or with several runs side by side, every variant on every device is held
