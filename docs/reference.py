@@ -1,7 +1,7 @@
 """Writes docs/reference/ from the code: `python docs/reference.py` (or `make reference`).
 
 A test holds the committed pages against what this gives, so that no command, option, error,
-exit code, pass or schema is without its line.
+exit code, event, pass, profile key or schema is without its line.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import sys
 import textwrap
 import types
 import typing
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,9 +21,11 @@ import click
 
 import edgepack
 from edgepack import errors, resources
+from edgepack.cli import progress
 from edgepack.cli.main import COMMANDS, cli
 from edgepack.compress import passes
 from edgepack.compress.passes.base import Pass, Token
+from edgepack.model import Event, Profile, RuntimeSpec, event, profile_keys
 
 FOLDER = Path(__file__).parent / "reference"
 _WRITTEN = "<!-- written by docs/reference.py; change the code instead -->\n\n"
@@ -34,8 +36,10 @@ def pages() -> dict[str, str]:
     made = {
         "commands.md": _commands(),
         "errors.md": _errors(),
+        "events.md": _events(),
         "library.md": _library(),
         "passes.md": _passes(),
+        "profiles.md": _profiles(),
         "schemas.md": _schemas(),
     }
     return {name: f"{_WRITTEN}{text.rstrip()}\n" for name, text in made.items()}
@@ -125,6 +129,62 @@ def _errors() -> str:
         + "\n## Exit codes\n\n"
         + _table(("exit code", "meaning"), exits)
     )
+
+
+_TOLD = (
+    Event(kind="stage", stage="build", message="building int8", variant="int8"),
+    Event(kind="progress", stage="push", device="pi4", done=19_360, total=96_104),
+    Event(kind="samples", stage="measure", device="pi4", variant="int8", done=4, value=812.5),
+    Event(kind="measured", stage="measure", message="ok", device="pi4", variant="int8"),
+)
+
+
+def _events() -> str:
+    hints = typing.get_type_hints(Event)
+    fields = [
+        (f"`{f.name}`", _json_type(hints[f.name]), event.FIELDS[f.name])
+        for f in dataclasses.fields(Event)
+    ]
+    example = "\n".join(progress.line(told) for told in _TOLD)
+    return (
+        "# Events\n\n`--events` of `run`, `bench` and `search` writes what happens to standard "
+        "output as it happens: one JSON object a line, with all of the fields, and nothing else. "
+        "What the command found is in the store, and its verdict is the exit code; an error is "
+        "told on standard error. The library hands the same events to `progress`. A reader "
+        "passes over kinds, stages and fields that it does not know.\n\n"
+        f"```json\n{example}\n```\n\n## Fields\n\n"
+        + _table(("field", "type", "what it is"), fields)
+        + "\n## Kinds\n\n"
+        + _table(("kind", "what it tells"), _coded(event.KINDS))
+        + "\n## Stages\n\n"
+        + _table(("stage", "what is going on"), _coded(event.STAGES))
+    )
+
+
+def _json_type(hint: Any) -> str:
+    names = {str: "string", float: "number", types.NoneType: "null"}
+    return " or ".join(names[one] for one in typing.get_args(hint) or (hint,))
+
+
+def _coded(meanings: Mapping[str, str]) -> list[tuple[str, ...]]:
+    return [(f"`{name}`", meaning) for name, meaning in meanings.items()]
+
+
+def _profiles() -> str:
+    head = ("key", "type", "default", "meaning")
+    return (
+        "# Profile keys\n\nWhat a profile's TOML file may say; [profiles](../profiles.md) says "
+        "what they are for. What is required may come from the profile that it extends.\n\n"
+        + _table(head, _keys(profile_keys.KEYS, Profile))
+        + "\n## A runtime\n\nOne table of `runtimes`.\n\n"
+        + _table(head, _keys(profile_keys.RUNTIME_KEYS, RuntimeSpec))
+    )
+
+
+def _keys(keys: Mapping[str, profile_keys.Key], noun: type[Any]) -> list[tuple[str, ...]]:
+    fields = {field.name: field for field in dataclasses.fields(noun)}
+    defaults = {name: _default(fields[name]) if name in fields else "none" for name in keys}
+    return [(f"`{name}`", key.type, defaults[name], key.meaning) for name, key in keys.items()]
 
 
 def _passes() -> str:

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 from edgepack import private, resources
 from edgepack.errors import EdgepackError, did_you_mean
 from edgepack.model import Profile, RuntimeSpec
+from edgepack.model.profile_keys import KEYS, RUNTIME_KEYS, Key
 
 if TYPE_CHECKING:
     from importlib.metadata import EntryPoint
@@ -218,6 +219,7 @@ def _resolved(name: str, seen: tuple[str, ...] = ()) -> dict[str, Any]:
             where=str(file),
             hint="Remove one 'extends'.",
         )
+    _check_keys(file, table, KEYS)
     parent = table.pop("extends", None)
     base = _resolved(parent, (*seen, name)) if parent else {}
     merged = {**base, **table}
@@ -226,20 +228,24 @@ def _resolved(name: str, seen: tuple[str, ...] = ()) -> dict[str, Any]:
     return merged
 
 
-_PROFILE_TYPES: Mapping[str, type | tuple[type, ...]] = {
-    "title": str,
-    "arch": list,
-    "runtimes": list,
-    "threads": int,
-    "accelerator": str,
-    "xnnpack": bool,
-    "delegate_options": dict,
-    "probes": list,
-    "memory_limit_bytes": int,
-    "channel_multiple": int,
-    "budget": dict,
-    "notes": str,
-}
+def _check_keys(
+    file: Path, table: Mapping[str, Any], keys: Mapping[str, Key], within: str = ""
+) -> None:
+    """EP104 for a key that there is not, and for a value of another type."""
+    for key, value in table.items():
+        if key not in keys:
+            hint = did_you_mean(key, list(keys))
+            raise _profile_error(file, f"unknown key '{within}{key}'", hint)
+        if not _is_of(value, keys[key]):
+            hint = f"Its type is: {keys[key].type}."
+            raise _profile_error(file, f"'{within}{key}' has the wrong type", hint)
+
+
+def _is_of(value: Any, key: Key) -> bool:
+    if isinstance(value, bool):  # which Python takes for an integer
+        return key.kind is bool
+    items = value if isinstance(value, list) else ()
+    return isinstance(value, key.kind) and all(isinstance(item, key.of) for item in items)
 
 
 def _profile_error(file: Path, what: str, hint: str) -> EdgepackError:
@@ -249,19 +255,13 @@ def _profile_error(file: Path, what: str, hint: str) -> EdgepackError:
 def load_profile(name: str) -> Profile:
     """The profile of that name. EP103 unknown (with did-you-mean), EP104 malformed."""
     file, table = _profile_table(name)[0], _resolved(name)
-    for key, value in table.items():
-        if key not in _PROFILE_TYPES:
-            hint = did_you_mean(key, list(_PROFILE_TYPES))
-            raise _profile_error(file, f"unknown key '{key}'", hint)
-        if not isinstance(value, _PROFILE_TYPES[key]) or (
-            isinstance(value, bool) and key != "xnnpack"
-        ):
-            raise _profile_error(file, f"'{key}' has the wrong type", "See docs/profiles.md.")
     if table.get("memory_limit_bytes", 0) < 0:
         raise _profile_error(file, "'memory_limit_bytes' is negative", "Write 0 for no limit.")
     missing = [key for key in ("title", "arch", "runtimes") if not table.get(key)]
     if missing:
         raise _profile_error(file, f"missing: {', '.join(missing)}", "Add them, or 'extends'.")
+    for runtime in table["runtimes"]:
+        _check_keys(file, runtime, RUNTIME_KEYS, "runtimes.")
     try:
         runtimes = tuple(RuntimeSpec(**runtime) for runtime in table["runtimes"])
     except TypeError as error:
@@ -270,25 +270,12 @@ def load_profile(name: str) -> Profile:
             "a runtime is a table with 'name', perhaps 'version', 'api' and 'exact'",
             "Correct it.",
         ) from error
-    for runtime in runtimes:
-        if runtime.exact is not False and (runtime.exact is not True or not runtime.version):
-            what = f"'exact' of '{runtime.name}' is to be true or false, and takes a 'version'"
-            raise _profile_error(file, what, "Pin the version that it must be.")
-    profile = Profile(
-        name=name,
-        title=table["title"],
-        arch=tuple(table["arch"]),
-        runtimes=runtimes,
-        threads=table.get("threads", 1),
-        accelerator=table.get("accelerator", "cpu"),
-        xnnpack=table.get("xnnpack", True),
-        delegate_options=table.get("delegate_options", {}),
-        probes=tuple(table.get("probes", ("generic",))),
-        memory_limit_bytes=table.get("memory_limit_bytes"),
-        channel_multiple=table.get("channel_multiple", 8),
-        budget=table.get("budget", {}),
-        notes=table.get("notes", ""),
-    )
+    unpinned = next((each.name for each in runtimes if each.exact and not each.version), None)
+    if unpinned is not None:
+        what = f"'runtimes.exact' of '{unpinned}' has no 'version'"
+        raise _profile_error(file, what, "Pin the version that it must be.")
+    table.update({key: tuple(table[key]) for key in ("arch", "probes") if key in table})
+    profile = Profile(**{**table, "name": name, "runtimes": runtimes})
     try:
         check_accelerator(profile)
     except EdgepackError as error:

@@ -42,6 +42,7 @@ _EMULATED_SAYS_NOTHING = frozenset(
     name for name in LIMITS if name.startswith(("latency", "load", "first", "energy"))
 )
 _RULE = re.compile(r"\s*([a-z_0-9]+)\s*([<>])\s*([0-9]+(?:\.[0-9]+)?)\s*(%|[A-Za-zµ]*)\s*")
+_ENDING = re.compile(r"_(ms|mj|bytes|regression)$")
 _UNITS: Mapping[str, Mapping[str, float]] = {
     "ms": {"ms": 1.0, "us": 1e-3, "µs": 1e-3, "s": 1e3},
     "bytes": {"": 1.0, "B": 1.0, "kB": 1e3, "MB": 1e6, "GB": 1e9, "KiB": 1024.0, "MiB": 1024.0**2},
@@ -109,17 +110,20 @@ def _rule(rule: str) -> tuple[str, float]:
     found = _RULE.fullmatch(rule)
     if not found:
         raise _refused(rule, "it is not METRIC>NUMBER", _HINT)
-    name, sign, number, unit = found[1], found[2], float(found[3]), found[4]
+    name, sign, number, unit = found[1], found[2], found[3], found[4]
     if name == "quality" and sign == "<" and unit in ("", "%"):
-        return "quality", number / (100 if unit else 1)
+        return "quality", float(number) / (100 if unit else 1)
     if sign == "<":
         raise _refused(rule, "only 'quality' can fail by being below a value", _HINT)
     if unit == "%":
-        return _relative(rule, name), number / 100
+        return _relative(rule, name), float(number) / 100
     limit = next((each for each in ABSOLUTE if each in (name, f"{name}_ms", SINGLE.get(name))), "")
-    if limit in ("", "quality", ACCELERATED):
-        raise _refused(rule, f"'{name}' has no absolute limit", did_you_mean(name, _names()))
-    return limit, number * _unit(rule, limit, unit)
+    if limit == "quality":
+        hint = f"Write quality<{number} for the least allowed, quality>1% for the points lost."
+        raise _refused(rule, "a high quality is no failure", hint)
+    if limit in ("", ACCELERATED):
+        raise _unknown(rule, name)
+    return limit, float(number) * _unit(rule, limit, number, unit)
 
 
 def _relative(rule: str, name: str) -> str:
@@ -127,19 +131,38 @@ def _relative(rule: str, name: str) -> str:
         return name
     if f"{name}_regression" in REGRESSIONS:
         return f"{name}_regression"
-    raise _refused(rule, f"unknown metric '{name}'", did_you_mean(name, _names()))
+    raise _unknown(rule, name)
 
 
-def _unit(rule: str, limit: str, unit: str) -> float:
+def _unit(rule: str, limit: str, number: str, unit: str) -> float:
     units = _UNITS.get(limit.rpartition("_")[2], {"": 1.0})
-    if unit not in units:
-        known = ", ".join(repr(each) for each in units if each) or "no unit"
-        raise _refused(rule, f"'{unit}' is not a unit of {limit}", f"Write {known}.")
-    return units[unit]
+    if unit in units:
+        return units[unit]
+    metric, (first, *others) = _metric(limit), units
+    why = f"'{unit}' is not a unit of {metric}" if unit else f"a limit of {metric} needs a unit"
+    also = f" (or {', '.join(others)})" if others else ""
+    hint = f"Write {metric}>{number}{first}{also}; {metric}>5% is growth against the baseline."
+    raise _refused(rule, why, hint)
 
 
 def _names() -> list[str]:
     return [*PERCENTILES, *SINGLE, "quality", "quality_drop"]
+
+
+def _metric(limit: str) -> str:
+    """What `--fail-on` calls a budget's limit; the name as it is where it is none."""
+    bare = _ENDING.sub("", limit)
+    return bare if bare in _names() else limit
+
+
+def _unknown(rule: str, name: str) -> EdgepackError:
+    metric = _metric(name)
+    why = f"unknown metric '{name}'"
+    if name in LIMITS and metric != name:
+        why = f"'{name}' is a limit of a budget file, which --fail-on calls '{metric}'"
+    hint = did_you_mean(metric, _names())
+    known = "" if hint.startswith("Known") else f" Known: {', '.join(_names())}."
+    return _refused(rule, why, f"{hint}{known}")
 
 
 def _refused(rule: str, why: str, hint: str) -> EdgepackError:

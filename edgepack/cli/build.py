@@ -49,8 +49,8 @@ def build(
 
     \b
     edgepack build model.keras --data d.npz -r int8 -r prune50-int8 -o package/
-    edgepack build model.keras --data device:/srv/d.npz --calibrate-on-device -d tag:lab -r int8 \
-        -o package/
+    edgepack build model.keras --data device:/srv/d.npz --calibrate-on-device -o package/ \\
+        -d tag:lab -r int8
     """
     if device and not calibrate_on_device:
         raise click.UsageError("-d goes with --calibrate-on-device: nothing else needs a device.")

@@ -36,16 +36,16 @@ def compare(
     fail_on: tuple[str, ...],
     as_json: bool,
 ) -> int:
-    """Show each RUN (an id, a unique prefix, a tag, latest, latest~1) against a baseline.
+    """Show each RUN (an id, a unique prefix, a tag, latest~1, branch:NAME) against a baseline.
 
     One run against a variant of its own is the usual comparison, with what to ship. Against
     another run, or with several runs side by side, every variant on every device is held
     against its counterpart; only like is compared with like.
 
     \b
-    edgepack compare                                 the latest run, against its float variant
-    edgepack compare latest --baseline v1.2          against the run tagged v1.2
-    edgepack compare latest latest~1 --by profile    what each kind of board gains
+    edgepack compare                                 # the latest run, against its float variant
+    edgepack compare latest --baseline v1.2          # against the run tagged v1.2
+    edgepack compare latest latest~1 --by profile    # what each kind of board gains
     """
     from edgepack.analysis import limits
 

@@ -11,8 +11,8 @@ def completion(shell: str) -> None:
     """Print the completion script for SHELL: commands, options, devices and profiles.
 
     \b
-    eval "$(edgepack completion bash)"                                     in ~/.bashrc
-    eval "$(edgepack completion zsh)"                                      in ~/.zshrc
+    eval "$(edgepack completion bash)"   # in ~/.bashrc
+    eval "$(edgepack completion zsh)"    # in ~/.zshrc
     edgepack completion fish > ~/.config/fish/completions/edgepack.fish
     """
     from click.shell_completion import get_completion_class

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @click.command()
 @options.source_options
-@options.data_option
+@options.host_data_option
 @options.custom_option
 @click.option(
     "--profile-ops", is_flag=True, help="Add each operation's time on DEVICE (.tflite only)."
@@ -55,6 +55,7 @@ def inspect(
     if device and not profile_ops:
         raise click.UsageError("--device has no effect without --profile-ops.")
     path, arch = options.source(model, weights, arch)
+    _refuse_device_data(data)
     path, named = fetching.model(path, _note), fetching.data(data, _note)
     found = api.inspect(
         path,
@@ -68,6 +69,20 @@ def inspect(
         click.echo(json.dumps(api.to_document(found), indent=1, allow_nan=False))
         return
     click.echo(inspection.render(found))
+
+
+def _refuse_device_data(data: str | None) -> None:
+    """EP105 for data that are not on this machine, which is where a model is inspected."""
+    from edgepack import plan
+    from edgepack.errors import EdgepackError
+
+    if plan.device_data(data) is not None:
+        raise EdgepackError(
+            "EP105",
+            "inspect judges quality on this machine, and these data are on the devices",
+            where="--data",
+            hint=f"Judge there: edgepack run MODEL --data {data} -d DEVICE",
+        )
 
 
 def _timed(found: Inspection, path: str, devices: tuple[str, ...]) -> Inspection:

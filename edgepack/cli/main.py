@@ -99,7 +99,7 @@ class LazyGroup(click.Group):
 def cli(ctx: click.Context) -> None:
     """Compress Keras models to small, fast TFLite; measure them on your own devices; decide.
 
-    Start with:  edgepack demo
+    Start with: edgepack demo
     """
     if ctx.resilient_parsing:
         return

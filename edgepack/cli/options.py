@@ -62,12 +62,18 @@ def _complete_recipe(_context: click.Context, _param: click.Parameter, typed: st
     return [name for name in recipes.names() if name.startswith(typed)]
 
 
+_DATASET = (
+    "Dataset: an .npz or a folder of class folders of images (or the URL of one), or "
+    "module:function"
+)
 data_option = click.option(
     "--data",
     metavar="D",
-    help="Dataset: an .npz or a folder of class folders of images (or the URL of one), or "
-    "module:function; device:/PATH for an .npz that is on the devices and stays there. "
+    help=f"{_DATASET}; device:/PATH for an .npz that is on the devices and stays there. "
     "Without it, inputs are seeded random ones and quality is agreement with the source.",
+)
+host_data_option = click.option(
+    "--data", metavar="D", help=f"{_DATASET}. Without it, quality is not judged."
 )
 recipe_option = click.option(
     "-r",

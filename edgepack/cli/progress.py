@@ -78,10 +78,15 @@ def _duration(seconds: float) -> str:
     return f"{whole // 3600} h {whole % 3600 // 60} min"
 
 
-def _as_json(event: Event) -> None:
+def line(event: Event) -> str:
+    """The event as `--events` writes it."""
     from edgepack.report.document import finite
 
-    click.echo(json.dumps(finite(asdict(event)), allow_nan=False))
+    return json.dumps(finite(asdict(event)), allow_nan=False)
+
+
+def _as_json(event: Event) -> None:
+    click.echo(line(event))
 
 
 class _Live:

@@ -171,6 +171,13 @@ def remove_run(run: str, yes: bool) -> None:
     with open_store(config.store_url()) as store:
         found = store.load(run)
         if not yes:
-            click.confirm(f"Remove run {found.run_id} for good?", abort=True)
+            _confirm(f"Remove run {found.run_id} for good?")
         store.remove(found.run_id)
     click.echo(f"removed {found.run_id}")
+
+
+def _confirm(question: str) -> None:
+    """Ask the person at the terminal and stop on a no; elsewhere --yes has to say it."""
+    if not sys.stdin.isatty():
+        raise click.UsageError("Nobody can be asked without a terminal: give --yes.")
+    click.confirm(question, abort=True)

@@ -16,7 +16,8 @@ baseline_option = click.option(
     default="float",
     show_default=True,
     metavar="VARIANT|RUN",
-    help="What to compare with: a variant of the run, or another run (id, tag, latest~1).",
+    help="What to compare with: a variant of the run, or another run (id, tag, latest~1, "
+    "branch:NAME).",
 )
 fail_on_option = click.option(
     "--fail-on",

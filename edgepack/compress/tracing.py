@@ -5,7 +5,6 @@ Delegates hide what they fuse, so that this runs on the built-in kernels without
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -14,6 +13,7 @@ import numpy as np
 from edgepack.compress.flatgraph import FlatGraph, FlatTensor, read
 from edgepack.compress.inspect import summarize
 from edgepack.compress.levels import dequantize, quantize
+from edgepack.compress.native import quiet
 from edgepack.data.dataset import Array
 
 
@@ -58,15 +58,14 @@ def _interpreter(content: bytes, *, every_tensor: bool) -> Any:
     from ai_edge_litert.interpreter import Interpreter, OpResolverType
 
     kind = OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES if every_tensor else OpResolverType.AUTO
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
+    with quiet():  # XNNPACK tells of itself, once a process
         interpreter = Interpreter(
             model_content=content,
             num_threads=1,
             experimental_preserve_all_tensors=every_tensor,
             experimental_op_resolver_type=kind,
         )
-    interpreter.allocate_tensors()
+        interpreter.allocate_tensors()
     return interpreter
 
 

@@ -28,7 +28,7 @@ import numpy as np
 from edgepack import plugins
 from edgepack.data import images
 from edgepack.data.dataset import UNNAMED, Array, Dataset, assemble
-from edgepack.data.npz import read_npz
+from edgepack.data.npz import PickledError, read_npz
 from edgepack.errors import EdgepackError
 from edgepack.model import Transform
 
@@ -69,6 +69,15 @@ def _load_plugged(name: str, rest: str, spec: str) -> Dataset:
 def _load_npz(path: Path) -> Dataset:
     try:
         entries = read_npz(path)
+    except PickledError as error:
+        raise EdgepackError(
+            "EP302",
+            f"{error}: such an array is a pickle, and opening one would run code from the file",
+            hint="Save it with a number's type, names as text: "
+            'numpy.asarray(x, dtype="float32"), numpy.asarray(classes, dtype=str). Rows of '
+            "different lengths must be padded to one.",
+            where=str(path),
+        ) from error
     except (OSError, ValueError, MemoryError) as error:
         raise EdgepackError(
             "EP302",

@@ -14,8 +14,13 @@ import numpy as np
 
 from edgepack.data.dataset import Array
 
+_NPY = b"\x93NUMPY"
 # The earliest time a zip entry can hold: the same content gives the same bytes.
 _ZIP_EPOCH = (1980, 1, 1, 0, 0, 0)
+
+
+class PickledError(ValueError):
+    """Python objects instead of numbers: they are stored as a pickle, and reading one runs code."""
 
 
 def npz_bytes(arrays: Mapping[str, Array]) -> bytes:
@@ -30,7 +35,7 @@ def npz_bytes(arrays: Mapping[str, Array]) -> bytes:
 
 
 def read_npz(path: Path) -> dict[str, Array]:
-    """All arrays of an .npz. Pickled objects are refused.
+    """All arrays of an .npz. Pickled objects are refused (PickledError).
 
     OSError when it cannot be opened; MemoryError; ValueError for any damage, and for entries that
     claim more than they hold, or more than half of this machine's memory.
@@ -44,9 +49,12 @@ def read_npz(path: Path) -> dict[str, Array]:
 
 
 def _read(path: Path) -> dict[str, Array]:
+    with path.open("rb") as file:
+        if file.read(len(_NPY)) == _NPY:
+            raise ValueError("it is a single array, not an .npz archive")
+    if not zipfile.is_zipfile(path):  # NumPy would take it for a pickle
+        raise ValueError("it is not a whole .npz archive")
     archive = np.load(path, allow_pickle=False)
-    if not isinstance(archive, np.lib.npyio.NpzFile):
-        raise ValueError("it is a single array, not an .npz archive")
     with archive:
         assert archive.zip is not None
         _check(archive.zip)
@@ -75,7 +83,8 @@ def _check_header(content: IO[bytes], entry: zipfile.ZipInfo) -> None:
         raise ValueError(f"'{entry.filename}' is of the unknown version {version}")
     shape, _, dtype = readers[version](content)
     if dtype.hasobject:
-        raise ValueError(f"'{entry.filename}' holds pickled objects")
+        name = entry.filename.removesuffix(".npy")
+        raise PickledError(f"'{name}' is an array of Python objects, not of numbers")
     claimed = math.prod(shape) * dtype.itemsize
     if claimed != entry.file_size - content.tell():
         raise ValueError(f"'{entry.filename}' claims {claimed:,} bytes and holds others")

@@ -121,10 +121,11 @@ def _disturbed(measurements: Sequence[Measurement]) -> Iterator[str]:
     measured = [m for m in measurements if m.status is Status.OK and m.rounds]
     if not measured:
         return
-    share = stolen(measured[0].environment)
-    if share is not None and "steal" in measured[0].flags:
+    # The flag is of the whole job, the share of its rounds, during which nothing may be taken.
+    share = f"{stolen(measured[0].environment) or 0.0:.0%}"
+    if "steal" in measured[0].flags and share != "0%":
         yield text.plain(
-            f"the hypervisor took {share:.0%} of the processor time: other machines on this host "
+            f"the hypervisor took {share} of the processor time: other machines on this host "
             "are part of these times"
         )
     launches = max(len(m.launches) for m in measured)

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from edgepack import fetching, fleet, selection
+from edgepack.compress import sources
 from edgepack.errors import EdgepackError, did_you_mean
 from edgepack.model import Budget, Event
 from edgepack.plan import Target, check_calibration, device_data
@@ -137,14 +138,33 @@ def checked(request: Request) -> Request:
 def settled(request: Request, emit: Emit) -> Request:
     """The request so that it means the same whenever it is resumed, wherever from.
 
-    URLs are fetched and get the digest of what they gave; paths become absolute.
+    URLs are fetched and get the digest of what they gave; paths become absolute. Whatever is no
+    model to convert is refused here, before there is a study of it: EP105 for a .tflite; EP110,
+    EP201, EP202, EP203.
     """
     model = fetching.pinned_model(request.model, emit)
+    _to_convert(fetching.model(model, _untold), request.model)
     return replace(
         request,
         model=model if "://" in model else str(Path(model).resolve()),
         data=fetching.pinned_data(request.data, emit),
     )
+
+
+def _to_convert(path: str, named: str) -> None:
+    """EP105 for a .tflite: a search takes channels out, trains and quantizes, in Keras."""
+    if sources.identify(path).kind == "tflite":
+        raise EdgepackError(
+            "EP105",
+            "a search takes a Keras model, and this .tflite is converted already",
+            where=fetching.shown(named),
+            hint="Give the .keras, .h5 or SavedModel that it was made from; "
+            "'edgepack run' measures a .tflite as it is.",
+        )
+
+
+def _untold(event: Event) -> None:
+    """The fetch was told when the digest was found; now it is in the cache."""
 
 
 def perform(study: Study, output: Path | None, *, engine: str | None = None, emit: Emit) -> Found:

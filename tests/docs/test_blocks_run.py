@@ -1,12 +1,13 @@
 """The code blocks of README and docs, run as a reader runs them.
 
-Commands run in one small world (tests/docs/world.py), Python runs, budgets are loaded. What
-cannot be run here is in NOT_RUN with the reason; tests/docs/test_docs.py checks that such lines
-at least parse.
+Commands run in one small world (tests/docs/world.py), Python runs, budgets and profiles are
+loaded. What cannot be run here is in NOT_RUN with the reason; tests/docs/test_docs.py checks that
+such lines at least parse. A block says its language, so that none passes unseen.
 """
 
 from __future__ import annotations
 
+import re
 import shlex
 import subprocess
 from collections.abc import Callable, Iterator
@@ -14,12 +15,20 @@ from pathlib import Path
 
 import pytest
 
+from edgepack import config
 from tests.docs.test_docs import BLOCK, PAGES, ROOT
 from tests.docs.world import World, made
 from tests.ssh.sshd import SSHD, Sshd
 
 pytestmark = [pytest.mark.tensorflow, pytest.mark.ssh, pytest.mark.usefixtures("forked_children")]
 
+SHELL = ("sh", "bash", "shell")
+RUN = (*SHELL, "python", "toml")
+# Language of a block -> why it is not run.
+NOT_RUN_LANGUAGES = {
+    "text": "output, a drawing, or a line of a file",
+    "json": "what a command prints; tests/docs/test_docs.py reads it",
+}
 # Part of a line -> why it is not run.
 NOT_RUN = {
     "make ": "what CI itself runs",
@@ -37,6 +46,8 @@ NOT_RUN = {
     "--format mlflow": "takes long; tests/unit/test_exporters.py",
     "package rebuild": "takes long; tests/security/test_provenance.py",
     "ssh-keygen": "asks for a passphrase",
+    "oms.": "needs edgepack[openssf]; tests/security/test_openssf.py",
+    "clinic-": "needs boards with data; tests/ssh/test_calibration.py",
 }
 # A verdict is no failure of the command: 1 a limit was exceeded, 4 something was not measured.
 VERDICTS = ("gate", "doctor", "--budget", "--fail-on")
@@ -65,6 +76,19 @@ def world(
         board.stop()
 
 
+def fences(text: str) -> list[str]:
+    """The lines that open a fenced block, however it is marked and indented."""
+    opened, found = "", []
+    for line in map(str.strip, text.splitlines()):
+        mark = re.match(r"`{3,}|~{3,}", line)
+        if mark and not opened:
+            opened = mark[0]
+            found.append(line)
+        elif opened and line.startswith(opened) and not line.strip(opened[0]):
+            opened = ""
+    return found
+
+
 SEEN: set[str] = set()
 
 
@@ -89,15 +113,40 @@ def test_blocks_run(page: Path, world: World) -> None:
     from edgepack.analysis import gate
 
     for language, text in BLOCK.findall(page.read_text(encoding="utf-8")):
-        if language in ("sh", "bash", "shell"):
+        if language in SHELL:
             for line in lines(text):
                 run(world, line)
         elif language == "python" and "edgepack.search" not in text:  # takes 20 minutes
             Path("metrics.py").write_text(text)
             exec(compile(text, page.name, "exec"), {"__name__": "block"})
-        elif language == "toml" and "extends" not in text:
+        elif language == "toml" and "extends" in text:
+            (config.config_dir() / "profiles").mkdir(exist_ok=True)
+            (config.config_dir() / "profiles" / "block.toml").write_text(text)
+            assert config.load_profile("block")
+        elif language == "toml":
             Path("block.toml").write_text(text)
             assert gate.load(Path("block.toml"))
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
+def test_every_block_is_run_or_said_not_to_be(page: Path) -> None:
+    text = page.read_text(encoding="utf-8")
+    openings = fences(text)
+    assert [line for line in openings if line[3:] not in (*RUN, *NOT_RUN_LANGUAGES)] == []
+    assert len(openings) == len(BLOCK.findall(text)), "a block that the tests do not see"
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("```sh\nls\n```\n```python\n1\n```\n", ["```sh", "```python"]),
+        ("```\nls\n```\n", ["```"]),
+        ("- so:\n\n    ~~~ c++\n    x\n    ~~~\n", ["~~~ c++"]),
+        ("````sh\n```\n````\n", ["````sh"]),
+    ],
+)
+def test_no_fence_is_overlooked(text: str, found: list[str]) -> None:
+    assert fences(text) == found
 
 
 def test_what_is_not_run_is_still_there() -> None:
@@ -107,6 +156,6 @@ def test_what_is_not_run_is_still_there() -> None:
         for page in PAGES
         for language, text in BLOCK.findall(page.read_text(encoding="utf-8"))
         for line in lines(text)
-        if language in ("sh", "bash", "shell")
+        if language in SHELL
     )
     assert [part for part in NOT_RUN if part not in said] == []

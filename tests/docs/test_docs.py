@@ -6,6 +6,7 @@ import ast
 import dataclasses
 import importlib.util
 import inspect
+import json
 import re
 import shlex
 import tomllib
@@ -16,9 +17,12 @@ import click
 import pytest
 
 import edgepack
+from edgepack.cli import progress
 from edgepack.cli.main import cli
 from edgepack.errors import CATALOGUE
-from edgepack.model import Profile
+from edgepack.model import Event, Profile, RuntimeSpec
+from edgepack.model.event import KINDS, STAGES
+from edgepack.model.profile_keys import KEYS, RUNTIME_KEYS
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -93,9 +97,36 @@ def test_toml_in_the_docs_parses(page: str, text: str) -> None:
 
 
 def test_every_profile_key_is_documented() -> None:
-    page = (ROOT / "docs" / "profiles.md").read_text(encoding="utf-8")
+    page = (ROOT / "docs" / "reference" / "profiles.md").read_text(encoding="utf-8")
     keys = {field.name for field in dataclasses.fields(Profile)} - {"name"}
-    assert not [key for key in keys if f"| `{key}` |" not in page]
+    assert keys | {"extends"} == set(KEYS)
+    assert {field.name for field in dataclasses.fields(RuntimeSpec)} == set(RUNTIME_KEYS)
+    assert not [key for key in (*KEYS, *RUNTIME_KEYS) if f"| `{key}` |" not in page]
+
+
+@pytest.mark.parametrize(("page", "text"), blocks("json"))
+def test_json_in_the_docs_is_what_events_prints(page: str, text: str) -> None:
+    for line in text.splitlines():
+        told = Event(**json.loads(line))
+        assert progress.line(told) == line, page
+        assert told.kind in KINDS and told.stage in STAGES, page
+
+
+def test_every_kind_and_stage_of_event_is_documented() -> None:
+    """Those that the code names where it tells something: by name, or to a helper that does."""
+    tellers = {"Event": (), "_note": (0, 1), "_say": (0,), "_tell": (2,), "event": (0,)}
+    named: set[str] = set()
+    for file in (ROOT / "edgepack").rglob("*.py"):
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+            called = ast.unparse(node.func) if isinstance(node, ast.Call) else ""
+            at = tellers.get(called.rpartition(".")[2])
+            if not isinstance(node, ast.Call) or at is None:
+                continue
+            places = [argument for number, argument in enumerate(node.args) if number in at]
+            places += [each.value for each in node.keywords if each.arg in ("kind", "stage")]
+            named |= {str(one.value) for one in places if isinstance(one, ast.Constant)}
+    assert {"samples", "push", "search", "failed", "log"} <= named
+    assert named <= {*KINDS, *STAGES}
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

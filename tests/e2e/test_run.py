@@ -14,6 +14,7 @@ import jsonschema
 import pytest
 
 from edgepack import resources
+from edgepack.model.event import FIELDS, KINDS, STAGES
 
 SCHEMA = Path(resources.__file__).parent / "report" / "schema" / "run.schema.json"
 
@@ -84,7 +85,9 @@ def test_the_history_compares_gates_and_reports_it(run, edgepack, tmp_path):
 def test_results_are_on_stdout_and_everything_else_on_stderr(edgepack, model, data):
     done = edgepack("run", model, "--data", data, "--max-seconds", "1", "--events")
     events = [json.loads(line) for line in done.stdout.splitlines()]
-    assert {"stage", "samples", "measured"} <= {event["kind"] for event in events}
+    assert {"stage", "samples", "measured"} <= {event["kind"] for event in events} <= set(KINDS)
+    assert {event["stage"] for event in events} <= set(STAGES)
+    assert {tuple(event) for event in events} == {tuple(FIELDS)}
     quiet = edgepack("run", model, "--data", data, "--max-seconds", "1", "-q")
     assert quiet.stderr == ""
     assert "float" in quiet.stdout

@@ -2,11 +2,15 @@
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 from edgepack.cli import main as entry
+from edgepack.store import open_store
+from tests import builders
 
+DATA = Path(__file__).parents[1] / "data"
 HEAVY = ("tensorflow", "keras", "numpy", "paramiko", "pydantic", "rich", "scipy", "sqlalchemy")
 
 
@@ -72,6 +76,30 @@ def test_a_users_mistake_is_one_clear_error(args, code, word):
     assert word in done.stderr
     assert "Traceback" not in done.stderr
     assert done.stdout == ""
+
+
+@pytest.mark.parametrize(
+    ("model", "code", "word"),
+    [
+        ("convolution_small.tflite", 2, "EP105: a search takes a Keras model"),
+        ("none.keras", 3, "EP201"),
+    ],
+)
+def test_a_search_of_what_is_no_model_to_convert_leaves_nothing(tmp_path, model, code, word):
+    done = edgepack("search", str(DATA / model))
+    assert done.returncode == code, done.stderr
+    assert word in done.stderr
+    assert not (tmp_path / "home" / "data" / "searches.db").exists()
+
+
+def test_without_a_terminal_yes_has_to_be_said(tmp_path, monkeypatch):
+    monkeypatch.setenv("EDGEPACK_STORE", f"sqlite:///{tmp_path / 'runs.db'}")
+    with open_store(f"sqlite:///{tmp_path / 'runs.db'}") as store:
+        store.save(builders.run(["float"], ["local"]))
+    refused = edgepack("runs", "rm", "latest")
+    assert refused.returncode == 2
+    assert "--yes" in refused.stderr
+    assert edgepack("runs", "rm", "latest", "--yes").returncode == 0
 
 
 def test_a_bad_settings_file_stops_every_command(tmp_path):

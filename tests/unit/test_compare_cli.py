@@ -23,7 +23,7 @@ SAME = "20261123T000000-same00"
 def home(tmp_path_factory):
     """Three runs of two variants on two devices; the middle one is 20% slower."""
     folder = tmp_path_factory.mktemp("home")
-    base = builders.run(["float", "int8"], run_id=BASE, tags=("v1.2",))
+    base = builders.run(["float", "int8"], run_id=BASE, tags=("v1.2",), git_branch="main")
     with open_store(f"sqlite:///{folder / 'data' / 'runs.db'}") as store:
         store.save(base)
         store.save(slowed(base, 1.2, SLOW))
@@ -53,6 +53,16 @@ def test_a_tag_an_id_and_latest_name_a_baseline(capsys) -> None:
         assert code == 0 and found["baseline"] == {"variant": None, "run_id": BASE}
         assert {row["significant"] for row in found["rows"]} == {True}
         assert [round(row["speedup"], 1) for row in found["rows"]] == [0.8] * 4
+
+
+def test_a_branch_names_a_baseline_and_never_the_run_itself(capsys) -> None:
+    code, out, _ = edgepack(capsys, "compare", SAME, "--baseline", "branch:main~1", "--json")
+    assert code == 0 and json.loads(out)["baseline"]["run_id"] == SLOW
+    code, out, _ = edgepack(capsys, "compare", SLOW, "--baseline", "branch:main", "--json")
+    assert code == 0 and json.loads(out)["baseline"]["run_id"] == SAME
+    rule = ("--fail-on", "load>5%")
+    code, _, err = edgepack(capsys, "gate", SAME, "--baseline", "branch:main", *rule)
+    assert code == 2 and "is the run itself" in err
 
 
 def test_several_runs_stand_side_by_side(capsys) -> None:

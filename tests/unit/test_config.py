@@ -85,6 +85,13 @@ def test_extends_fills_in_what_is_not_said(home):
         ('extends = "desktop"\nthread = 2', "thread"),
         ('extends = "desktop"\nthreads = "two"', "threads"),
         ('title = "x"', "missing"),
+        ('extends = "desktop"\nruntimes = [{ name = 3 }]', "runtimes.name"),
+        ('extends = "desktop"\nruntimes = ["ai-edge-litert"]', "runtimes"),
+        ('extends = "desktop"\narch = [3]', "arch"),
+        ('extends = "desktop"\nruntimes = [{ name = "x", exact = true }]', "no 'version'"),
+        ("extends = 3", "extends"),
+        ('extends = "raspberry-pi-4"\nbudget = 3', "budget"),
+        ('extends = "desktop"\nthreads = true', "threads"),
         ('extends = "desktop"\nruntimes = [{ nmae = "x" }]', "runtime"),
     ],
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import pickle
 import struct
 from pathlib import Path
 
@@ -113,6 +114,25 @@ def test_arrays_that_do_not_fit_are_refused(
     spec = _npz(tmp_path / "d.npz", **arrays)
     with _code(code):
         data.fit(data.load(spec), SIGNATURE)
+
+
+def test_an_array_of_python_objects_is_named_with_what_to_do(tmp_path: Path) -> None:
+    objects = {"x_test": np.array([[1], [2, 3]], dtype=object)}
+    spec = _npz(tmp_path / "d.npz", **objects)
+    with _code("EP302") as caught:
+        data.load(spec)
+    told = str(caught.value)
+    assert "'x_test' is an array of Python objects" in told
+    assert "dtype=" in told
+    assert "allow_pickle" not in told
+
+
+def test_a_pickle_under_the_name_of_an_npz_is_no_archive(tmp_path: Path) -> None:
+    (tmp_path / "d.npz").write_bytes(pickle.dumps({"x_test": [1]}))
+    with _code("EP302") as caught:
+        data.load(str(tmp_path / "d.npz"))
+    assert "not a whole .npz archive" in str(caught.value)
+    assert "allow_pickle" not in str(caught.value)
 
 
 def test_missing_and_damaged_files(tmp_path: Path) -> None:

@@ -145,6 +145,13 @@ def test_times_are_told_as_a_table_of_eighty_columns(int8: dict[str, Any]) -> No
     assert "25.0%" in text
 
 
+def test_data_on_devices_are_refused_with_the_command_that_takes_them() -> None:
+    with pytest.raises(EdgepackError) as caught:
+        document(str(DATA / "classifier_int8.tflite"), "--data", "device:/srv/d.npz")
+    assert caught.value.code == "EP105"
+    assert "edgepack run MODEL --data device:/srv/d.npz" in caught.value.hint
+
+
 def test_operations_are_timed_of_flat_files_alone(tmp_path: Path) -> None:
     done = CliRunner().invoke(command, [str(DATA / "classifier_int8.tflite"), "-d", "pi4"])
     assert done.exit_code == 2 and "--profile-ops" in done.output

@@ -107,3 +107,9 @@ def test_stolen_time_is_told_with_its_share() -> None:
     assert "the hypervisor took 30% of the processor time" in note
     assert told.notes([dataclasses.replace(one, flags=())]) == ()
     assert told.notes([dataclasses.replace(one, environment={"timeline": 3})]) == ()
+
+
+def test_stolen_time_that_rounds_to_nothing_is_not_told() -> None:
+    timeline = {"columns": ["t_s", "steal"], "rows": [[0.25, 0.004], [0.5, 0.0]]}
+    one = measured(*[(1000,)] * 4, environment={"timeline": timeline}, flags=("steal",))
+    assert told.notes([one]) == ()

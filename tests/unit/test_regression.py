@@ -140,6 +140,24 @@ def test_what_is_not_a_rule_is_refused(rule: str) -> None:
     assert caught.value.code == "EP105" and caught.value.where == "--fail-on"
 
 
+@pytest.mark.parametrize(
+    ("rule", "told"),
+    [
+        ("latency_p90>5", ("latency_p90>5ms", "latency_p90>5%")),
+        ("latency_p90_ms>5%", ("Did you mean 'latency_p90'?", "Known: latency_p50,")),
+        ("latency_p90_regression>0.05", ("Did you mean 'latency_p90'?", "Known: latency_p50,")),
+        ("quality_regression>1%", ("which --fail-on calls 'quality'", "Did you mean 'quality'?")),
+        ("memory_bytes>5%", ("Did you mean 'memory'?",)),
+        ("quality>0.9", ("quality<0.9", "quality>1%")),
+        ("bytes>4ms", ("bytes>4 (or B, kB",)),
+    ],
+)
+def test_a_refused_rule_says_what_is_taken(rule: str, told: tuple[str, ...]) -> None:
+    with pytest.raises(EdgepackError) as caught:
+        limits.fail_on([rule])
+    assert [each for each in told if each not in str(caught.value)] == []
+
+
 def test_a_budget_file_may_hold_regressions_and_an_accelerator(tmp_path) -> None:
     file = tmp_path / "budget.toml"
     file.write_text('[budget.pi4]\nlatency_p90_regression = 0.05\naccelerator = "gpu"\n')
