@@ -28,6 +28,9 @@ if TYPE_CHECKING:
 )
 @stored.fail_on_option
 @options.json_option
+@click.option(
+    "-v", "--verbose", is_flag=True, help="Of one run: also how long variants take to start."
+)
 def compare(
     runs: tuple[str, ...],
     baseline: str,
@@ -35,6 +38,7 @@ def compare(
     across: tuple[str, ...],
     fail_on: tuple[str, ...],
     as_json: bool,
+    verbose: bool,
 ) -> int:
     """Show each RUN (an id, a unique prefix, a tag, latest, latest~1) against a baseline.
 
@@ -55,7 +59,9 @@ def compare(
         if across or fail_on:
             raise click.UsageError("--by shows gains; it goes with neither --across nor --fail-on.")
         return _by_profile(names, baseline, as_json=as_json)
-    return _side_by_side(names, baseline, frozenset(across), rules, as_json=as_json)
+    return _side_by_side(
+        names, baseline, frozenset(across), rules, as_json=as_json, details=verbose
+    )
 
 
 def _side_by_side(
@@ -65,6 +71,7 @@ def _side_by_side(
     rules: tuple[Budget, ...],
     *,
     as_json: bool,
+    details: bool,
 ) -> int:
     from edgepack import concluding
     from edgepack.cli import outcome
@@ -74,7 +81,7 @@ def _side_by_side(
         runs, baseline = _load(store, names, asked)
         if len(runs) == 1 and baseline.run is None and not across:
             found = concluding.conclude_loaded(runs[0], store, baseline=asked, budgets=rules)
-            outcome.show_conclusion(found, as_json=as_json)
+            outcome.show_conclusion(found, as_json=as_json, details=details)
             return int(outcome.verdict_code(found.verdict))
     from edgepack.analysis.across import pairs
 
