@@ -160,7 +160,7 @@ def test_a_finalist_that_is_the_source_is_not_measured_beside_it():
 def test_the_table_has_intervals_settings_and_no_negative_zero(capsys):
     budget = Budget(selector="*", limits={"bytes": 1e6})
     same = dataclasses.replace(
-        final("t001", 61.3, 0.0, 1000, budget), variant="float", trial=None,
+        final("t001", 61.3, 0.0, 1000, budget), variant="float", trial=None, quality_delta=0.0,
         latency_ci95_us=(61.0, 61.6), setting=Setting(threads=2),
     )  # fmt: skip
     worse = final("t002", 1200.0, 0.01, 500, budget)
