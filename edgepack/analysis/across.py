@@ -13,7 +13,10 @@ from dataclasses import dataclass
 
 from edgepack.analysis import like, quality, sessions, stats
 from edgepack.analysis.bench import Entry, benches, energy_mj
+from edgepack.errors import EdgepackError
 from edgepack.model import Run
+
+FLOAT = "float"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,6 +68,47 @@ def pairs(runs: Sequence[Run], baseline: Baseline, across: Collection[str] = ())
     variants = list(dict.fromkeys(pair.entry.name for pair in found))
     found.sort(key=lambda p: (devices.index(p.device), variants.index(p.entry.name), p.number))
     return found
+
+
+def usual(runs: Sequence[Run]) -> Baseline:
+    """What runs are held against when nothing was asked for: each against its own float variant.
+
+    Where no run has anything beside one (a `.tflite` taken as it is has a variant of another
+    name), several runs are held against the first of them, and one against its first variant.
+    """
+    if any(has_beside(run, FLOAT) for run in runs):
+        return Baseline(variant=FLOAT)
+    return Baseline(run=runs[0]) if len(runs) > 1 else Baseline(variant=own(runs, FLOAT))
+
+
+def own(runs: Sequence[Run], asked: str) -> str:
+    """The variant that is each run's own baseline; for float where none has it, the first one."""
+    names = [variant.name for run in runs for variant in run.package.variants]
+    return names[0] if names and asked == FLOAT and asked not in names else asked
+
+
+def has_beside(run: Run, variant: str) -> bool:
+    """Whether a run has that variant, and another to compare with it."""
+    names = {each.name for each in run.package.variants}
+    return variant in names and len(names) > 1
+
+
+def check_any(found: Sequence[Pair], baseline: Baseline) -> None:
+    """EP105 where none of the pairs has two sides."""
+    if any(pair.base is not None and not pair.is_base for pair in found):
+        return
+    if baseline.run is None:
+        what = f"no run has a variant to compare with its '{baseline.variant}'"
+        hint = "Give another run as the baseline, for example --baseline latest~1."
+    elif all(pair.is_base for pair in found):
+        what, hint = "the baseline is the run itself", "Name another run, for example latest~1."
+    else:
+        what = f"nothing was measured that run {baseline.run.run_id} has too"
+        hint = (
+            "Compare runs that share a variant's and a device's name; 'edgepack runs show RUN' "
+            "lists them."
+        )
+    raise EdgepackError("EP105", what, where="--baseline", hint=hint)
 
 
 def counterpart(run: Run, device: str, variant: str) -> Entry | None:

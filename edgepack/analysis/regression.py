@@ -67,7 +67,7 @@ def _latency(percent: int, margin: float, now: Side, base: Side) -> Finding:
     chance = not stats.significant(interval)
     failed = grown > margin and not chance
     low, high = 1 / interval[1] - 1, 1 / max(interval[0], 1e-9) - 1
-    note = "not significant" if chance else f"95% CI {100 * low:+.1f}% to {100 * high:+.1f}%"
+    note = "not significant" if chance else f"95% CI {100 * low:+z.1f}% to {100 * high:+z.1f}%"
     return Finding(status=_status(failed), value=grown, note=note.replace("-", "−"))
 
 

@@ -51,9 +51,9 @@ def delta(change: Change) -> str:
 
 
 def signed(difference: float, metric_name: str, unit: str = " points") -> str:
-    """A signed difference with a true minus sign; shares in points."""
+    """A signed difference with a true minus sign, and no minus for zero; shares in points."""
     share = metric_name not in ERRORS
-    text = f"{100 * difference:+.2f}{unit}" if share else f"{difference:+.4g}"
+    text = f"{100 * difference:+z.2f}{unit}" if share else f"{difference:+z.4g}"
     return text.replace("-", "−")
 
 

@@ -28,6 +28,9 @@ if TYPE_CHECKING:
 )
 @stored.fail_on_option
 @options.json_option
+@click.option(
+    "-v", "--verbose", is_flag=True, help="Of one run: also how long variants take to start."
+)
 def compare(
     runs: tuple[str, ...],
     baseline: str,
@@ -35,12 +38,14 @@ def compare(
     across: tuple[str, ...],
     fail_on: tuple[str, ...],
     as_json: bool,
+    verbose: bool,
 ) -> int:
     """Show each RUN (an id, a unique prefix, a tag, latest~1, branch:NAME) against a baseline.
 
     One run against a variant of its own is the usual comparison, with what to ship. Against
     another run, or with several runs side by side, every variant on every device is held
-    against its counterpart; only like is compared with like.
+    against its counterpart; only like is compared with like. Several runs without a float
+    variant beside others (a .tflite taken as it is) are held against the first of them.
 
     \b
     edgepack compare                                 # the latest run, against its float variant
@@ -55,7 +60,9 @@ def compare(
         if across or fail_on:
             raise click.UsageError("--by shows gains; it goes with neither --across nor --fail-on.")
         return _by_profile(names, baseline, as_json=as_json)
-    return _side_by_side(names, baseline, frozenset(across), rules, as_json=as_json)
+    return _side_by_side(
+        names, baseline, frozenset(across), rules, as_json=as_json, details=verbose
+    )
 
 
 def _side_by_side(
@@ -65,6 +72,7 @@ def _side_by_side(
     rules: tuple[Budget, ...],
     *,
     as_json: bool,
+    details: bool,
 ) -> int:
     from edgepack import concluding
     from edgepack.cli import outcome
@@ -74,11 +82,13 @@ def _side_by_side(
         runs, baseline = _load(store, names, asked)
         if len(runs) == 1 and baseline.run is None and not across:
             found = concluding.conclude_loaded(runs[0], store, baseline=asked, budgets=rules)
-            outcome.show_conclusion(found, as_json=as_json)
+            outcome.show_conclusion(found, as_json=as_json, details=details)
             return int(outcome.verdict_code(found.verdict))
-    from edgepack.analysis.across import pairs
+    from edgepack.analysis.across import check_any, pairs
 
     rows = pairs(runs, baseline, across)
+    if not rules:  # with rules the verdict says that nothing could be held against them
+        check_any(rows, baseline)
     verdicts = {run.run_id: _judged(run, baseline, rules) for run in runs} if rules else {}
     _show(runs, baseline, rows, verdicts, as_json=as_json)
     return int(outcome.verdicts_code(verdicts.values()))
@@ -86,14 +96,16 @@ def _side_by_side(
 
 def _load(store: Store, names: tuple[str, ...], asked: str) -> tuple[list[Run], Baseline]:
     """The runs, each once, and their common baseline. EP601, EP105."""
-    from edgepack.analysis.across import Baseline
+    from edgepack.analysis.across import FLOAT, Baseline, usual
     from edgepack.concluding import baseline_of
 
     loaded = [store.load(name) for name in names]
     runs = list({run.run_id: run for run in loaded}.values())
     found = [baseline_of(asked, run.package, store) for run in runs]
     variant, run = found[0]
-    return runs, Baseline(run=run) if run else Baseline(variant=variant)
+    if run is not None:
+        return runs, Baseline(run=run)
+    return runs, usual(runs) if asked == FLOAT else Baseline(variant=variant)
 
 
 def _judged(run: Run, baseline: Baseline, rules: tuple[Budget, ...]) -> Verdict:
@@ -136,18 +148,36 @@ def _by_profile(names: tuple[str, ...], asked: str, *, as_json: bool) -> int:
 
     with open_store(config.store_url()) as store:
         runs, baseline = _load(store, names, asked)
-    if baseline.variant is None:
-        raise click.UsageError("--by profile compares recipes: give a variant as --baseline.")
-    gains = by_profile(runs, baseline.variant)
+    variant = _own_baseline(runs, asked, baseline)
+    gains = by_profile(runs, variant)
     from edgepack.report import pairs
 
     if as_json:
-        made = pairs.gains_document(baseline.variant, gains)
+        made = pairs.gains_document(variant, gains)
         click.echo(json.dumps(made, indent=1, allow_nan=False))
         return 0
     from rich.console import Console
 
     from edgepack.report import terminal_runs
 
-    terminal_runs.render_gains(baseline.variant, gains, Console())
+    terminal_runs.render_gains(variant, gains, Console())
     return 0
+
+
+def _own_baseline(runs: list[Run], asked: str, baseline: Baseline) -> str:
+    """The variant that the recipes of each run are held against. EP105."""
+    from edgepack.analysis import across
+    from edgepack.errors import EdgepackError
+
+    if baseline.variant is None and asked != across.FLOAT:
+        raise click.UsageError("--by profile compares recipes: give a variant as --baseline.")
+    variant = across.own(runs, asked)
+    if not any(across.has_beside(run, variant) for run in runs):
+        raise EdgepackError(
+            "EP105",
+            f"no run has a variant to compare with its '{variant}'",
+            where="--by profile",
+            hint="Measure recipes beside it (edgepack run MODEL -r int8), or leave out --by to "
+            "compare the runs with each other.",
+        )
+    return variant

@@ -16,9 +16,16 @@ if TYPE_CHECKING:
     from edgepack.pipeline import Outcome
 
 
-def show_conclusion(found: Conclusion | Outcome, *, as_json: bool) -> None:
+def show_conclusion(found: Conclusion | Outcome, *, as_json: bool, details: bool = False) -> None:
     """Print what is concluded from a run, and how it differs from its baseline run."""
-    show(found.run, found.comparison, found.verdict, as_json=as_json, baseline=found.baseline)
+    show(
+        found.run,
+        found.comparison,
+        found.verdict,
+        as_json=as_json,
+        baseline=found.baseline,
+        details=details,
+    )
 
 
 def show(
@@ -28,8 +35,9 @@ def show(
     *,
     as_json: bool,
     baseline: Run | None = None,
+    details: bool = False,
 ) -> None:
-    """Print a run: the one JSON document, or the comparison as a table."""
+    """Print a run: the one JSON document, or the comparison as a table (and its details)."""
     if as_json:
         from edgepack.report.pairs import run_against
 
@@ -41,7 +49,7 @@ def show(
     from edgepack.report import pairs, terminal, terminal_runs
 
     console = Console()
-    terminal.render(run, comparison, verdict, console)
+    terminal.render(run, comparison, verdict, console, details=details)
     if baseline is not None:
         terminal_runs.render_against(baseline, pairs.against(run, baseline), console)
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edgepack.model import Event
-from edgepack.report.text import plain, size
+from edgepack.report.text import plain, size, with_interval
 from edgepack.searching.telling import said
 
 if TYPE_CHECKING:
@@ -49,17 +49,17 @@ def _device(answer: Answer, console: Console) -> None:
 
     table = Table(title=Text(plain(answer.device)), title_justify="left", box=None, pad_edge=False)
     table.add_column("", width=1)
-    table.add_column("variant", no_wrap=True)
-    for title in ("p50", "speed-up", "quality", "lost", "size", "budget"):
+    table.add_column("variant", overflow="fold", min_width=8)
+    for title in ("p50 ±95% CI", "speed-up", "quality", "lost", "size", "budget"):
         table.add_column(title, justify="right", no_wrap=True)
     for one in sorted(answer.finals, key=lambda final: final.latency_us):
         table.add_row(
             "*" if one in answer.front else "",
-            Text(plain(one.variant)),
-            f"{one.latency_us:,.1f} µs",
+            Text(plain(f"{one.variant}, {one.setting.said}".removesuffix(", "))),
+            with_interval(one.latency_us, one.latency_ci95_us),
             f"{one.speedup:.2f}×",
             "–" if one.quality is None else f"{one.quality:.4f}",
-            "–" if one.quality_delta is None else f"{-one.quality_delta:+.4f}",
+            "–" if one.quality_delta is None else f"{-one.quality_delta:+z.4f}",
             size(one.bytes),
             "met" if one.fits else "missed",
         )

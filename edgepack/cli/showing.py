@@ -45,7 +45,7 @@ class Showing:
         with watched as emit, progress.page(f"edgepack {command}", emit, wanted=self.watch) as told:
             result = work(told)
         if not self.events:
-            outcome.show_conclusion(result, as_json=self.as_json)
+            outcome.show_conclusion(result, as_json=self.as_json, details=self.verbose > 0)
         if self.report_file:
             write(result, self.report_file)
         return int(outcome.exit_code(result))
@@ -69,7 +69,10 @@ showing_options = options.grouped(
     ),
     click.option("-q", "--quiet", is_flag=True, help="No progress."),
     click.option(
-        "-v", "--verbose", count=True, help="More of what happens, also the agents' logs."
+        "-v",
+        "--verbose",
+        count=True,
+        help="More of what happens, also the agents' logs, and how long variants take to start.",
     ),
 )
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from edgepack.model import Comparison, Run, Variant, Verdict
-from edgepack.report import charts, decisions, operations, page, pairs, text, timeline, view
+from edgepack.report import charts, cold, decisions, operations, page, pairs, text, timeline, view
 
 #: More compressed samples than this stay in the store: the page should stay below 1 MB.
 MOST_SAMPLES_BYTES = 400_000
@@ -89,6 +89,8 @@ def _device(found: view.DeviceView, classes: Sequence[str]) -> dict[str, Any]:
         "changed": decisions.changed(found),
         "mixed": decisions.mixed_up(found, classes),
         "operations": list(decisions.operations(found)),
+        "cold": cold.table(found),
+        "cold_explained": cold.EXPLAINED,
         "profiled": [
             (each, [(row, Markup(row.bar)) for row in each.rows])  # noqa: S704  (by svg.tag)
             for each in operations.profiled(found)

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from edgepack.model import Comparison, Run, Verdict, VerdictStatus
-from edgepack.report import pairs, text, view
+from edgepack.report import cold, operations, pairs, text, view
 
 # Everything with a meaning in Markdown or in the HTML that it may hold; "@" and "#" would
 # notify people and link issues on a forge.
@@ -79,6 +79,40 @@ def _device(device: view.DeviceView, comparison: Comparison) -> Iterator[str]:
     for failure in device.failures:
         yield ""
         yield f"> {_escape(failure)}"
+    yield from _folded("Cold start", _cold(device))
+    yield from _folded("Time by operation", _operations(device))
+
+
+def _cold(device: view.DeviceView) -> Iterator[str]:
+    found = cold.table(device)
+    if found is not None:
+        yield ""
+        yield _escape(cold.EXPLAINED)
+        yield from _table(["variant", *found.titles], 1, found.rows)
+
+
+def _operations(device: view.DeviceView) -> Iterator[str]:
+    for found in operations.profiled(device):
+        rows = [(row.name, row.where, row.type, row.time, row.share) for row in found.rows]
+        yield ""
+        yield _escape(f"{found.variant}: {found.summary}. Measured apart from the rounds.")
+        yield from _table(["operation", "ran as", "format", "time", "share"], 3, rows)
+
+
+def _folded(title: str, body: Iterable[str]) -> Iterator[str]:
+    """What few readers of a pull request open; nothing where there is no body."""
+    lines = list(body)
+    if lines:
+        # Blank lines around make the body Markdown again, which within HTML it would not be.
+        yield from ("", f"<details><summary>{title}</summary>", *lines, "", "</details>")
+
+
+def _table(titles: Sequence[str], words: int, rows: Sequence[Sequence[str]]) -> Iterator[str]:
+    """words: how many of the first columns are no numbers."""
+    yield ""
+    yield _row(titles)
+    yield "|" + " --- |" * words + " ---: |" * (len(titles) - words)
+    yield from (_row(row) for row in rows)
 
 
 def _row(cells: Sequence[str]) -> str:

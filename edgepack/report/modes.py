@@ -94,7 +94,7 @@ def _notes(measurement: Measurement) -> Iterator[str]:
         first, last = every[0].latency.p50, every[-1].latency.p50
         yield (
             f"{name}: p50 {text.microseconds(first)} in minute 1, {text.microseconds(last)} in "
-            f"minute {every[-1].number} ({last / first - 1:+.1%})"
+            f"minute {every[-1].number} ({last / first - 1:+z.1%})"
         )
     points = modes.swept(measurement)
     if points:

@@ -35,15 +35,15 @@ def run(found: Run, comparison: Comparison, verdict: Verdict) -> str:
 def search(found: Search) -> str:
     """What a search found, then the finalists of every device."""
     parts = [f"<p><b>{escape(found.headline)}</b></p>"]
-    head = ["variant", "size", "p50", "vs float", "quality", "change", "budget"]
+    head = ["variant", "size", "p50 ±95% CI", "vs float", "quality", "change", "budget"]
     for device in found.devices:
         parts.append(f"<p>{escape(f'{device.name} ({device.profile}): {device.outcome}')}</p>")
         parts += [f"<p>{escape(each)}</p>" for each in device.binding]
         rows = [
             [
-                one.variant,
+                one.name,
                 text.size(one.bytes),
-                text.microseconds(one.us),
+                one.p50,
                 f"{one.speedup:.2f}×",
                 found.score(one.quality),
                 found.change(one.delta),

@@ -78,15 +78,11 @@ def _group(device: str, of: Sequence[Pair]) -> Group:
 def _line(pair: Pair, setting: str) -> Line:
     latency, scored, measured = pair.entry.latency, pair.entry.quality, pair.entry.measurement
     note = "; ".join(part for part in (pair.note, setting if latency else "") if part)
-    p50 = "–"
-    if latency:
-        interval = text.half_width(latency.p50_ci95, latency.p50)
-        p50 = f"{text.microseconds(latency.p50)} {interval}"
     return Line(
         run=f"#{pair.number + 1}",
         variant=text.plain(pair.entry.name),
         size=text.size(pair.entry.bytes),
-        p50=p50,
+        p50=text.with_interval(latency.p50, latency.p50_ci95) if latency else "–",
         memory=text.size(measured.peak_rss_bytes) if latency else "–",
         energy=text.millijoules(energy_mj(measured)) if latency else "–",
         against=_against(pair),

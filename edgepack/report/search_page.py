@@ -22,7 +22,6 @@ def render(found: Search) -> str:
         devices=[_device(one, found) for one in found.devices],
         took=_took(found.seconds),
         size=text.size,
-        microseconds=text.microseconds,
         file_name=page.file_name(found.search_id),
         document=page.as_link(page.encoded(found.document)),
     )

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from edgepack.analysis import words
 from edgepack.analysis.quality import ERRORS
 from edgepack.report import text
 
@@ -87,7 +88,11 @@ class Limit:
 
 @dataclass(frozen=True, kw_only=True)
 class Final:
-    """A finalist as the last run measured it; all in words but what tables sort by."""
+    """A finalist as the last run measured it; all in words but what tables sort by.
+
+    ci95_us: of the p50 `us`; None in older searches. setting: what was chosen of threads and
+    runtime, "" for nothing.
+    """
 
     variant: str
     us: float
@@ -99,6 +104,18 @@ class Final:
     on_front: bool
     best: bool
     run_id: str
+    ci95_us: tuple[float, float] | None = None
+    setting: str = ""
+
+    @property
+    def name(self) -> str:
+        """ "t014", or "t014, 2 threads"."""
+        return f"{self.variant}, {self.setting}" if self.setting else self.variant
+
+    @property
+    def p50(self) -> str:
+        """ "61.3 µs ±0.4%"."""
+        return text.with_interval(self.us, self.ci95_us)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -154,9 +171,7 @@ class Search:
         """A difference of qualities, with its sign; points for a share."""
         if value is None:
             return "–"
-        value = value or 0.0  # and no negative zero
-        said = f"{value:+.4g}" if self.is_error else f"{100 * value:+.2f}"
-        return said.replace("-", "−")
+        return words.signed(value, self.metric, unit="")
 
 
 def best_so_far(points: Sequence[Point], *, by_speed: bool) -> list[tuple[Point, float]]:

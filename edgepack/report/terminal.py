@@ -9,7 +9,7 @@ from rich.text import Text
 
 from edgepack.analysis.quality import is_share
 from edgepack.model import Comparison, Package, Run, Verdict, VerdictStatus
-from edgepack.report import text, view
+from edgepack.report import cold, text, view
 
 _VERDICT_STYLE = {
     VerdictStatus.PASS: "bold green",
@@ -26,13 +26,18 @@ _QUANTITY = 9
 _MARK = {VerdictStatus.PASS: "✓", VerdictStatus.FAIL: "✗", VerdictStatus.UNMEASURED: "?"}
 
 
-def render(run: Run, comparison: Comparison, verdict: Verdict, console: Console) -> None:
-    """Print the comparison of every device, then the recommendation and the verdict."""
+def render(
+    run: Run, comparison: Comparison, verdict: Verdict, console: Console, *, details: bool = False
+) -> None:
+    """Print the comparison of every device, then the recommendation and the verdict.
+
+    details: also how long each variant took to begin.
+    """
     head = f"{text.plain(run.package.source_name)}  run {text.plain(run.run_id)}"
     console.print(Text(head, style="bold"))
     found = view.devices(run, comparison)
     for device in found:
-        _device(device, comparison, console)
+        _device(device, comparison, console, details=details)
     console.print()
     console.print(Text(view.headline(run, comparison, verdict), style="bold"))
     if comparison.fleet is not None and comparison.fleet.costs:
@@ -100,7 +105,9 @@ def render_provenance(package: Package, console: Console) -> None:
         console.print(Text(f"{name}: {text.plain(value)}"))
 
 
-def _device(device: view.DeviceView, comparison: Comparison, console: Console) -> None:
+def _device(
+    device: view.DeviceView, comparison: Comparison, console: Console, *, details: bool
+) -> None:
     console.print()
     title = Text.assemble((device.name, "bold cyan"), f"  {device.profile}")
     console.print(title + Text(f"  {device.setting}" if device.setting else "", style="dim"))
@@ -120,9 +127,27 @@ def _device(device: view.DeviceView, comparison: Comparison, console: Console) -
             _item(console, view.divergence(line.measurement.divergence, line.variant), "yellow")
         if line.flags:
             _item(console, f"{line.variant}: {', '.join(line.flags)}", "yellow")
+    if details:
+        _cold(device, console)
     for line in device.lines:
         if line.measurement.ops:
             _operations(line, console)
+
+
+def _cold(device: view.DeviceView, console: Console) -> None:
+    found = cold.table(device)
+    if found is None:
+        return
+    console.print()
+    clock = "; clock: what each latency holds of reading it" * ("clock" in found.titles)
+    _item(console, f"cold start of each variant's first process{clock}")
+    table = _table()
+    table.add_column("variant", overflow="fold", min_width=8)
+    for title in found.titles:
+        table.add_column(title, justify="right", no_wrap=True)
+    for name, *times in found.rows:
+        table.add_row(Text(name), *times)
+    console.print(Padding(table, (0, 0, 0, 2), expand=False))
 
 
 _SLOWEST = 8

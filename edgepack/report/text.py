@@ -110,6 +110,12 @@ def half_width(interval: tuple[float, float], centre: float) -> str:
     return f"±{share:.1f}%" if share < 9.95 else f"±{share:.0f}%"
 
 
+def with_interval(us: float, interval: tuple[float, float] | None) -> str:
+    """ "61.3 µs ±0.4%"; without an interval the time alone."""
+    shown = microseconds(us)
+    return shown if interval is None else f"{shown} {half_width(interval, us)}"
+
+
 def speedup(row: Row) -> str:
     """ "2.71× (2.66–2.76)", "not significant", or "–"."""
     if row.speedup is None:

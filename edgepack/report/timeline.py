@@ -7,7 +7,7 @@ is no chart.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,6 +18,8 @@ from edgepack.report.view import DeviceView
 
 WIDTH, STRIP, GAP, TITLE = 1120.0, 96.0, 12.0, 20.0
 LEFT, RIGHT, TOP, BOTTOM = 84.0, 16.0, 26.0, 40.0
+LETTER = 8.0
+"""At least what a letter of a disturbance's kind takes, on average."""
 #: Columns that are drawn, each in a strip of its own, where the board told them.
 STRIPS = (
     ("temperature_c", "temperature", "°C"),
@@ -54,6 +56,7 @@ def chart(device: DeviceView) -> str | None:
         f"{device.name}: time line of the run",
         svg.horizontal(x, base, TOP, lambda value: f"{value:g} s"),
         *(_band(found, x, base) for found in events),
+        *_kinds(events, x),
         *(_strip(one, x, TOP + n * (STRIP + GAP), n) for n, one in enumerate(series)),
     )
 
@@ -104,7 +107,18 @@ def _band(found: Disturbance, x: svg.Axis, base: float) -> str:
         width=max(right - left, 2.0),
         height=base - TOP,
         class_="disturbed",
-    ) + svg.tag("text", text=found.kind, x=left, y=TOP - 8, class_="disturbance")
+    )
+
+
+def _kinds(events: Sequence[Disturbance], x: svg.Axis) -> Iterator[str]:
+    """The kinds above the bands, as far as they fit beside each other; each band has its title."""
+    free = 0.0
+    for found in events:
+        wide = LETTER * len(found.kind)
+        left = min(x(found.start), WIDTH - wide)
+        if left >= free:
+            free = left + wide + LETTER
+            yield svg.tag("text", text=found.kind, x=left, y=TOP - 8, class_="disturbance")
 
 
 def _strip(one: _Series, x: svg.Axis, top: float, at: int) -> str:

@@ -77,7 +77,7 @@ def _size(count: float) -> str:
 
 
 def _percent(ratio: float) -> str:
-    return f"{100 * (ratio - 1):+.1f}%".replace("-", "−")
+    return f"{100 * (ratio - 1):+z.1f}%".replace("-", "−")
 
 
 def document(found: Sequence[Series]) -> dict[str, Any]:

@@ -59,8 +59,7 @@ class Line:
         """ "61.0 µs ±0.4%"."""
         if self.latency is None:
             return "–"
-        interval = text.half_width(self.latency.p50_ci95, self.latency.p50)
-        return f"{text.microseconds(self.latency.p50)} {interval}"
+        return text.with_interval(self.latency.p50, self.latency.p50_ci95)
 
     @property
     def p90(self) -> str:
@@ -179,7 +178,7 @@ def check(found: Check) -> str:
 
 def share(value: float) -> str:
     """A change against the baseline: "+7.2%"."""
-    return f"{100 * value:+.1f}%".replace("-", "−")
+    return f"{100 * value:+z.1f}%".replace("-", "−")
 
 
 def divergence(found: Divergence, variant: str) -> str:

@@ -13,8 +13,9 @@ from edgepack.searching.gauge import Setting
 class Final:
     """A finalist on a device, as the run measured it.
 
-    latency_us: p50. over: limit's id -> how far beyond, as a share; values: the same limits'
-    measured values. run_id: where it was measured. None: not measured.
+    latency_us: p50; latency_ci95_us: its 95% interval. over: limit's id -> how far beyond, as a
+    share; values: the same limits' measured values. run_id: where it was measured. None: not
+    measured.
     """
 
     trial: int | None
@@ -29,6 +30,7 @@ class Final:
     over: Mapping[str, float]
     values: Mapping[str, float]
     setting: Setting
+    latency_ci95_us: tuple[float, float] | None = None
 
     @property
     def fits(self) -> bool:

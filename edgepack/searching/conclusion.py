@@ -20,7 +20,7 @@ from edgepack.compress import recipes
 from edgepack.compress.cache import tools
 from edgepack.compress.workshop import fitted
 from edgepack.errors import EdgepackError
-from edgepack.model import Budget, Event, JobSettings, Status, Variant
+from edgepack.model import Budget, Event, JobSettings, Recipe, Status, Variant
 from edgepack.pipeline import Outcome
 from edgepack.plan import Target
 from edgepack.searching import limits
@@ -91,13 +91,7 @@ def _measured(
 ) -> Outcome:
     """One run of the float source and these finalists."""
     request = searching.study.request
-    variants, files = [], dict[str, Path]()
-    wanted = [recipes.parse(BASELINE), *(one.recipe for one in group if one.recipe)]
-    for recipe in wanted:
-        variant, path = searching.builder.obtain(recipe)
-        variants.append(variant)
-        files[variant.sha256] = path
-    _tell_different(group, variants, emit)
+    variants, files = built(searching.builder.obtain, group, emit)
     directory = config.data_dir() / "packages" / f"search-{searching.study.name}-{setting.name}"
     package = packages.write(
         directory,
@@ -127,12 +121,27 @@ def _measured(
     return pipeline.bench(package, directory, wanted_plan, emit=emit)
 
 
-def _tell_different(group: Sequence[Tried], variants: Sequence[Variant], emit: Emit) -> None:
-    built = {variant.name: variant.sha256 for variant in variants}
+def built(
+    obtain: Callable[[Recipe], tuple[Variant, Path]], group: Sequence[Tried], emit: Emit
+) -> tuple[list[Variant], dict[str, Path]]:
+    """The float source and these finalists, each file once, and where the files are by digest.
+
+    A candidate that is the source's own file is left to the source: beside itself it would
+    only take the others' time, and look faster or slower than it is by chance.
+    """
+    variant, path = obtain(recipes.parse(BASELINE))
+    variants, files = [variant], {variant.sha256: path}
     for one in group:
-        if one.recipe and built.get(one.recipe.name) != one.sha256:
+        if one.recipe is None:
+            continue
+        variant, path = obtain(one.recipe)
+        if variant.sha256 != one.sha256:
             message = "building its recipe gave another file than the one that was tried"
             emit(Event(kind="warning", stage="search", message=message, variant=one.recipe.name))
+        if variant.sha256 not in files:
+            variants.append(variant)
+            files[variant.sha256] = path
+    return variants, files
 
 
 def _finals(
@@ -157,6 +166,7 @@ def _finals(
             run_id=run.run_id,
             device=device,
             latency_us=latency.p50,
+            latency_ci95_us=latency.p50_ci95,
             speedup=rows[name].speedup or 1.0,
             quality=entry.quality.value if entry.quality else None,
             quality_delta=delta,

@@ -79,6 +79,7 @@ def _final(one: Final) -> dict[str, Any]:
         "trial": one.trial,
         "run": one.run_id,
         "latency_us": one.latency_us,
+        "latency_ci95_us": one.latency_ci95_us,
         "speedup": one.speedup,
         "quality": one.quality,
         "quality_delta": one.quality_delta,

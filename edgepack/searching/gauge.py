@@ -42,6 +42,12 @@ class Setting:
         """A word for it, fit for a file's name."""
         return re.sub(r"[^\w.-]+", "_", f"{self.threads}t-{self.runtime or 'any'}")
 
+    @property
+    def said(self) -> str:
+        """ "2 threads, ai-edge-litert==2.3.0"; "" where all of it is the profile's."""
+        threads = f"{self.threads} thread{'s' * (self.threads != 1)}" if self.threads else ""
+        return ", ".join(part for part in (threads, self.runtime) if part)
+
 
 class DeviceLostError(Exception):
     """A device failed as a whole: `failure` says why."""

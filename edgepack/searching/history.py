@@ -15,6 +15,7 @@ from edgepack.searching import limits
 from edgepack.searching.answers import Binding
 from edgepack.searching.document import SCHEMA, trials
 from edgepack.searching.finalists import front
+from edgepack.searching.gauge import Setting
 from edgepack.searching.study import Study
 from edgepack.searching.telling import said
 from edgepack.searching.values import Choice, Judge, Request, Tried
@@ -193,6 +194,8 @@ def _finals(answer: Mapping[str, Any]) -> Iterator[Final]:
         yield Final(
             variant=plain(one["variant"]),
             us=one["latency_us"],
+            ci95_us=_interval(one.get("latency_ci95_us")),
+            setting=plain(Setting(threads=one["threads"] or 0, runtime=one["runtime"] or "").said),
             speedup=one["speedup"],
             quality=one["quality"],
             delta=one["quality_delta"],
@@ -202,6 +205,11 @@ def _finals(answer: Mapping[str, Any]) -> Iterator[Final]:
             best=place == (best.get("run"), best.get("variant")),
             run_id=plain(one["run"]),
         )
+
+
+def _interval(found: Sequence[float] | None) -> tuple[float, float] | None:
+    """None in searches that were concluded before intervals were kept."""
+    return (found[0], found[1]) if found else None
 
 
 def _binding(each: Mapping[str, Any]) -> str:

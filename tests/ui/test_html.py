@@ -14,7 +14,7 @@ import pytest
 from edgepack.analysis import gate
 from edgepack.analysis.compare import compare
 from edgepack.model import Accelerator, Budget, Run
-from edgepack.report import html
+from edgepack.report import html, timeline
 from tests import builders, documents
 from tests.ui.chromium import events, requests, serious
 from tests.unit.test_terminal import HOSTILE, hostile_run
@@ -125,6 +125,19 @@ def test_the_time_line_shows_what_disturbed_the_run() -> None:
     text = page(rich_run())
     assert "temperature (°C)" in text and "power (W)" in text
     assert text.count('class="disturbed"') == 4 and "throttled, 12.0 to 16.0 s" in text
+
+
+def test_kinds_of_disturbances_neither_overlap_nor_leave_the_picture() -> None:
+    spans = ((1.0, 1.1), (1.1, 1.2), (29.0, 30.0))
+    told = [{"kind": "level-shift", "from_s": low, "to_s": high} for low, high in spans]
+    one = builders.measurement(
+        "int8", environment={"timeline": builders.timeline(disturbances=told)}
+    )
+    text = page(builders.run(["int8"], ["local"], replace={("local", "int8"): one}))
+    assert text.count('class="disturbed"') == 3
+    found = [float(x) for x in re.findall(r'<text x="([\d.]+)"[^>]*class="disturbance"', text)]
+    wide = timeline.LETTER * len("level-shift")
+    assert len(found) == 2 and found[0] + wide < found[1] <= timeline.WIDTH - wide
 
 
 @pytest.mark.parametrize(

@@ -133,3 +133,76 @@ def test_the_gates_files(capsys, stored, monkeypatch) -> None:
 def test_the_report_shows_the_baseline_run(capsys, stored) -> None:
     assert edgepack(capsys, "report", SLOW, "-o", "r.html", "--baseline", "v1.2")[0] == 0
     assert f"Against run {BASE}" in (stored / "r.html").read_text()
+
+
+@pytest.fixture
+def unnamed(stored, monkeypatch):
+    """Two runs of a .tflite taken as it is, so without a float variant; the second is slower."""
+    monkeypatch.setenv("EDGEPACK_HOME", str(stored))
+    variant = builders.variant("as-is")
+    first = builders.run(
+        variants=(),
+        run_id=BASE,
+        package=builders.package([variant]),
+        measurements=(builders.measurement("as-is", "local"),),
+    )
+    other = builders.run(["float"], ["pi4"], run_id=SAME)
+    with open_store(f"sqlite:///{stored / 'data' / 'runs.db'}") as store:
+        for each in (first, slowed(first, 1.2, SLOW), other):
+            store.save(each)
+    return stored
+
+
+def test_runs_without_a_float_variant_are_compared_with_each_other(capsys, unnamed) -> None:
+    code, out, _ = edgepack(capsys, "compare", BASE, SLOW)
+    assert code == 0 and f"baseline: run {BASE}" in out and "0.83×" in out
+    assert "not compared" not in out
+    code, out, _ = edgepack(capsys, "compare", BASE, SLOW, "--json")
+    found = json.loads(out)
+    jsonschema.Draft202012Validator(pairs.schema("comparison")).validate(found)
+    assert found["baseline"] == {"variant": None, "run_id": BASE}
+    assert [row["is_baseline"] for row in found["rows"]] == [True, False]
+    assert edgepack(capsys, "compare", BASE, SLOW, "--fail-on", "latency_p50>5%")[0] == 1
+
+
+def test_runs_of_nothing_but_float_are_compared_with_each_other(capsys, stored, monkeypatch):
+    monkeypatch.setenv("EDGEPACK_HOME", str(stored))
+    alone = builders.run(["float"], ["local"], run_id=BASE)
+    with open_store(f"sqlite:///{stored / 'data' / 'runs.db'}") as store:
+        store.save(alone)
+        store.save(slowed(alone, 1.2, SLOW))
+    code, out, _ = edgepack(capsys, "compare", BASE, SLOW)
+    assert code == 0 and "0.83×" in out
+
+
+@pytest.mark.parametrize(
+    ("args", "said"),
+    [
+        ((BASE, SLOW, "--by", "profile"), "leave out --by"),
+        ((BASE, SLOW, "--baseline", "as-is"), "Give another run"),
+        ((BASE, SAME), "share a variant's"),
+        ((BASE, "--baseline", SAME), "runs show RUN"),
+        ((BASE, "--baseline", BASE), "the run itself"),
+        ((BASE, "--across", "threads"), "no run has a variant to compare with its 'as-is'"),
+    ],
+)
+def test_nothing_to_compare_is_an_error_with_a_next_step(capsys, unnamed, args, said) -> None:
+    for more in ((), ("--json",)):
+        code, out, err = edgepack(capsys, "compare", *args, *more)
+        assert code == 2 and "EP105" in err and said in " ".join(err.split()) and not out
+
+
+def test_with_rules_nothing_to_compare_is_undecided(capsys, unnamed) -> None:
+    rule = ("--fail-on", "latency_p50>5%")
+    assert edgepack(capsys, "compare", BASE, "--baseline", SAME, *rule)[0] == 4
+
+
+def test_recipes_are_held_against_the_first_variant_where_none_is_float(capsys, unnamed) -> None:
+    both = builders.package([builders.variant("as-is"), builders.variant("int8")])
+    measured = [builders.measurement("as-is", p50_us=100), builders.measurement("int8", p50_us=50)]
+    with open_store(f"sqlite:///{unnamed / 'data' / 'runs.db'}") as store:
+        store.save(
+            builders.run((), run_id="20261124T000000-both00", package=both, measurements=measured)
+        )
+    code, out, _ = edgepack(capsys, "compare", "latest", "--by", "profile")
+    assert code == 0 and "faster than as-is" in out and "1.99×" in out

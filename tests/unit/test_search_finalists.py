@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import dataclasses
+from pathlib import Path
+
 import pytest
 
-from edgepack.model import Budget, Device, Profile
+from edgepack.cli import searching
+from edgepack.model import Budget, Device, Event, Profile, Recipe, Variant
 from edgepack.plan import Target
-from edgepack.searching import telling
-from edgepack.searching.answers import Final
-from edgepack.searching.conclusion import answer
+from edgepack.searching import asking, telling
+from edgepack.searching.answers import Conclusion, Final
+from edgepack.searching.conclusion import answer, built
 from edgepack.searching.finalists import finalists, front
 from edgepack.searching.gauge import Setting
 from edgepack.searching.limits import excess
 from edgepack.searching.values import Choice, Request, Tried
+from tests import builders
 
 PROFILE = Profile(name="desktop", title="", arch=("x86_64",), runtimes=())
 TARGET = Target(device=Device(name="d", profile="desktop", tags=("lab",)), profile=PROFILE)
@@ -128,3 +133,44 @@ def test_progress_says_pace_time_left_front_and_best():
     ]
     said = telling.of_progress(found, request, 90.0).message
     assert said == "3/60, 2.0/min, 8:30 left, front 3, best t002 5.00×"
+
+
+def variant(name: str, sha256: str) -> Variant:
+    return dataclasses.replace(builders.variant(name), sha256=sha256)
+
+
+def test_a_finalist_that_is_the_source_is_not_measured_beside_it():
+    digests = {"float": "0", "t001": "0", "t002": "2", "t003": "other"}
+    group = [
+        dataclasses.replace(tried(n, 10.0, 0.0, {}), recipe=Recipe(name=f"t00{n}", passes=()),
+                            sha256=sha256)
+        for n, sha256 in ((1, "0"), (2, "2"), (3, "3"))
+    ]  # fmt: skip
+    told: list[Event] = []
+    variants, files = built(
+        lambda recipe: (variant(recipe.name, digests[recipe.name]), Path(recipe.name)),
+        group,
+        told.append,
+    )
+    assert [each.name for each in variants] == ["float", "t002", "t003"]
+    assert files == {"0": Path("float"), "2": Path("t002"), "other": Path("t003")}
+    assert [(event.kind, event.variant) for event in told] == [("warning", "t003")]
+
+
+def test_the_table_has_intervals_settings_and_no_negative_zero(capsys):
+    budget = Budget(selector="*", limits={"bytes": 1e6})
+    same = dataclasses.replace(
+        final("t001", 61.3, 0.0, 1000, budget), variant="float", trial=None, quality_delta=0.0,
+        latency_ci95_us=(61.0, 61.6), setting=Setting(threads=2),
+    )  # fmt: skip
+    worse = final("t002", 1200.0, 0.01, 500, budget)
+    found = asking.Found(
+        name="s", tried=(), written={}, conclusion=Conclusion(
+            answers=(answer(TARGET, [same, worse], (budget,), speed=True),), lost={}, runs=()
+        ),
+    )  # fmt: skip
+    searching.show(found)
+    lines = [" ".join(line.split()) for line in capsys.readouterr().out.splitlines()]
+    assert "variant p50 ±95% CI speed-up quality lost size budget" in lines
+    assert "* float, 2 threads 61.3 µs ±0.5% 1.63× 0.9000 +0.0000 1.00 kB met" in lines
+    assert "* t002 1.20 ms 0.08× 0.8900 +0.0100 500 B met" in lines

@@ -60,6 +60,28 @@ def test_where_nothing_fits_the_limit_that_binds_is_named_and_progress_is_nearne
     )
 
 
+def test_finalists_have_an_interval_and_their_setting() -> None:
+    study = builders_search.study(MET)
+    document = history.document(study)
+    jsonschema.validate(json.loads(json.dumps(document)), schema())
+    low, high = document["devices"]["pi4"]["best"]["latency_ci95_us"]
+    assert low < document["devices"]["pi4"]["best"]["latency_us"] < high
+    page, shown = history.page(study), notebook.search(history.of(study))
+    assert "p50 ±95% CI" in page and "p50 ±95% CI" in shown
+    best = history.of(study).devices[0].best
+    assert best is not None and best.p50.endswith(" ±1.0%") and best.name.endswith(", 2 threads")
+    for text in (page, shown):
+        assert best.p50 in text and best.name in text
+    # A search that was concluded before intervals were kept.
+    for each in document["devices"].values():
+        for one in (each["best"], *each["pareto"], *each["finalists"]):
+            one.pop("latency_ci95_us", None)
+    study.conclude(document)
+    jsonschema.validate(json.loads(json.dumps(history.document(study))), schema())
+    best = history.of(study).devices[0].best
+    assert best is not None and "±" not in best.p50
+
+
 def test_an_unfinished_search_is_shown_as_far_as_it_came() -> None:
     study = builders_search.study(MET, concluded=False)
     found = history.of(study)

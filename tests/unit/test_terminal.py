@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 from rich.cells import cell_len
 from rich.console import Console
 
-from edgepack.analysis import gate
+from edgepack.analysis import gate, words
 from edgepack.analysis.compare import compare
 from edgepack.model import Budget, Failure, Run, RuntimeSpec, Status
-from edgepack.report import junit, markdown, terminal
+from edgepack.report import junit, markdown, terminal, view
 from edgepack.report.text import microseconds, plain, size, sparkline
 from tests import builders
 
@@ -242,3 +242,11 @@ def test_sizes() -> None:
     assert [size(n) for n in (None, 0, 999, 1000, 999_999, 1_480_000)] == [
         "–", "0 B", "999 B", "1.00 kB", "1.00 MB", "1.48 MB",
     ]  # fmt: skip
+
+
+def test_no_change_has_no_minus() -> None:
+    assert words.signed(-0.0, "top1", unit="") == "+0.00"
+    assert words.signed(-0.00001, "top1") == "+0.00 points"
+    assert words.signed(-0.0, "mae") == "+0"
+    assert words.signed(-0.0015, "top1", unit="") == "−0.15"
+    assert view.share(-0.0001) == "+0.0%" and view.share(-0.01) == "−1.0%"
