@@ -38,7 +38,8 @@ def fold(
         medians = [visit.p50_ns for visit in subject.clean(excluded)]
         if medians:
             variant.sweep.append({"threads": subject.threads, "medians_ns": medians})
-            if cpu.threads_ignored(subject.threads, subject.cpu, min(medians)):
+            used = subject.cpu
+            if used is not None and cpu.threads_ignored(subject.threads, used, min(medians)):
                 variant.flags.append("threads-ignored")
         if subject.error is not None:
             variant.flags.append("sweep-incomplete")
