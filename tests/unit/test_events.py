@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import base64
 import json
+import time
 import zlib
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import fields
 from typing import Any, get_args, get_type_hints
 
@@ -12,6 +14,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import TypeAdapter
 
 from edgepack.errors import EdgepackError
 from edgepack.transport import events
@@ -78,6 +81,23 @@ def test_endless_noise_is_not_kept() -> None:
 
 
 # ---------------------------------------------------------------- events
+
+
+def test_the_parser_is_made_once_however_many_boards_speak_at_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    made = []
+
+    def slowly(kind: Any) -> TypeAdapter[Any]:
+        made.append(kind)
+        time.sleep(0.1)
+        return TypeAdapter(kind)
+
+    events._made_adapter.cache_clear()
+    monkeypatch.setattr(events, "TypeAdapter", slowly)
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(events.parse, [record(event="alive")] * 8))
+    assert len(made) == 1
 
 
 @given(st.binary(max_size=200) | st.text(max_size=200).map(str.encode))
