@@ -2,7 +2,7 @@
 
 from typing import Callable, List, Sequence, Set
 
-from edgepack_agent import cpu
+from edgepack_agent import cpu, modes
 from edgepack_agent.job import Job
 from edgepack_agent.subject import Subject
 
@@ -35,7 +35,7 @@ def fold(
             continue
         subject.end()
         variant = variants[subject.ref.name]
-        medians = [visit.p50_ns for visit in subject.clean(excluded)]
+        medians = modes.medians(subject.clean(excluded))
         if medians:
             variant.sweep.append({"threads": subject.threads, "medians_ns": medians})
             used = subject.cpu
