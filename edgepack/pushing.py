@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -33,13 +34,18 @@ def push(wanted: Sequence[tuple[Device, Sequence[Blob]]], *, wait_s: float) -> I
     wait_s: how long to wait for a device that another session measures on. A device that fails
     keeps no other from its files.
     """
-    with ThreadPoolExecutor(_WIDTH) as pool:
-        yield from pool.map(partial(_push, wait_s), *zip(*wanted, strict=True))
-
-
-def _push(wait_s: float, device: Device, blobs: Sequence[Blob]) -> Pushed:
+    cancel = threading.Event()
+    pool = ThreadPoolExecutor(_WIDTH)
     try:
-        with Errand(device) as errand:
+        yield from pool.map(partial(_push, wait_s, cancel), *zip(*wanted, strict=True))
+    finally:
+        cancel.set()  # left early, by Ctrl-C: what is under way ends with its chunk
+        pool.shutdown(cancel_futures=True)
+
+
+def _push(wait_s: float, cancel: threading.Event, device: Device, blobs: Sequence[Blob]) -> Pushed:
+    try:
+        with Errand(device, cancel=cancel) as errand:
             errand.say(
                 "push",
                 schema="edgepack.push/1",

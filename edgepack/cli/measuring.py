@@ -270,8 +270,8 @@ measuring_options = options.grouped(
     click.option(
         "--timeout",
         type=click.FloatRange(5, 7 * 86400),
-        help="Seconds after which a device's job is given up.  [default: 600, or twice the "
-        "rounds' time and five minutes]",
+        help="Seconds after the push in which a device's job is done, or given up.  [default: 600, "
+        "or twice the rounds' time and five minutes]",
     ),
     click.option(
         "--wait",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections.abc import Callable
@@ -92,6 +93,7 @@ class Conversation:
         while self._need is None and not self._done:
             self._turn()
         if self._need is not None:
+            self._deadline = math.inf  # a slow link takes its time; a silent one is found
             self._push(self._need)
         self._deadline = time.monotonic() + self._job.settings.timeout_s + _STORE_S
         if self.cancelled:
@@ -113,6 +115,11 @@ class Conversation:
         self._send(job_message(self._job))
         self._job_sent = True
         self._deadline = time.monotonic() + ANSWER_S + self._job.settings.wait_s
+
+    @property
+    def greeted(self) -> bool:
+        """Whether the agent has said hello."""
+        return self._hello is not None
 
     # ------------------------------------------------------------ pushing
 
@@ -325,6 +332,13 @@ class Conversation:
         if self.cancelled:
             return EdgepackError(
                 "EP408", "The agent did not stop when asked to.", hint="It was ended."
+            )
+        if self._need is None:
+            return EdgepackError(
+                "EP408",
+                f"The agent has not said within {ANSWER_S + self._job.settings.wait_s:g} s what it "
+                "needs.",
+                hint="Look at the load of the device, and at its disk.",
             )
         return EdgepackError(
             "EP408",

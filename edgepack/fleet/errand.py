@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 
 from edgepack import agent, config, transport
 from edgepack.errors import EdgepackError
+from edgepack.fleet.connecting import connect
 from edgepack.fleet.conversation import AGENT_ERRORS, ANSWER_S, PROTOCOL, SILENCE_S
 from edgepack.fleet.messages import chunks, message
 from edgepack.model import Blob, Device
@@ -53,7 +54,8 @@ class Errand:
         self._decoder = Decoder()
         self._waiting: list[events.AgentEvent] = []
         self._done = False
-        self._session = self._link.open(agent.command(device, self._bundle))
+        command = agent.command(device, self._bundle)
+        self._session = connect(self._link, command, connect_timeout_s, lambda _: None)
         try:
             self.hello = self._greet()
         except BaseException:
@@ -102,6 +104,7 @@ class Errand:
                 raise refused(f"a wish for bytes that are not on offer ({missing.sha256[:12]})")
             blob = known[missing.sha256]
             for data, content in chunks(blob, missing.have, compress=self._link.compress):
+                self._look_whether_cancelled()
                 self.send(data)
                 sent += content
         return sent
@@ -111,6 +114,8 @@ class Errand:
         try:
             self._session.send(data)
         except OSError as error:
+            while self._hear():  # the agent may have said why it went, which is raised
+                pass
             raise self._ended() from error
 
     # ------------------------------------------------------------ hearing
@@ -130,8 +135,7 @@ class Errand:
                     return event
             if self._done:
                 raise refused(f"its last event, and no {kind.__name__.lower()}")
-            if self._cancel.is_set():
-                raise EdgepackError("EP412", "The errand was interrupted.", hint="Run it again.")
+            self._look_whether_cancelled()
             if self._hear():
                 heard = time.monotonic()
             now = time.monotonic()
@@ -145,6 +149,10 @@ class Errand:
                 # An agent that has just finished takes none; its last words are still to be read.
                 with contextlib.suppress(OSError):
                     self._session.send(message("heartbeat"))
+
+    def _look_whether_cancelled(self) -> None:
+        if self._cancel.is_set():
+            raise EdgepackError("EP412", "The errand was interrupted.", hint="Run it again.")
 
     def finish(self) -> None:
         """Wait for the agent's last event."""
@@ -185,10 +193,13 @@ class Errand:
                 f"The connection was lost.{last}",
                 hint="Check the network and the board's power, then run it again.",
             )
+        no_shell = status in (126, 127)
         return EdgepackError(
-            "EP404" if status in (126, 127) else "EP502",
+            "EP404" if no_shell else "EP502",
             f"The agent ended with status {status} before it was done.{last}",
-            hint="The login shell must run commands, and Python be 3.8 or newer.",
+            hint="The login shell must run commands, and Python be 3.8 or newer."
+            if no_shell
+            else "Run it again with -v; a board short of memory ends processes.",
         )
 
 

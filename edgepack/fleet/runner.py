@@ -2,30 +2,21 @@
 
 from __future__ import annotations
 
-import logging
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import ExitStack
 
-import stamina
-
 from edgepack import agent, config, transport
 from edgepack.errors import Abandoned, EdgepackError
+from edgepack.fleet.connecting import ATTEMPTS, connect
 from edgepack.fleet.conversation import Conversation
 from edgepack.fleet.report import Collector, DeviceReport, failure_of
 from edgepack.model import Event, Failure, Job, Transfer
 from edgepack.transport.base import Session, Transport
 
 Emit = Callable[[Event], None]
-
-# Retries are told as events; without a handler, logging would print them a second time.
-logging.getLogger("stamina").addHandler(logging.NullHandler())
-logging.getLogger("stamina").propagate = False
-
-_ATTEMPTS = 4
-"""A gateway drops handshakes beyond MaxStartups (10): with jitter, four tries get through."""
 
 _MOST = 1000
 """Devices measured at once: each has a thread or three that sleep nearly always."""
@@ -133,25 +124,36 @@ def _run_connected(
             connect_timeout_s=connect_timeout_s,
             local_home=str(config.cache_dir() / "device"),
         )
-        bundle = agent.bundle()
-        session = _connect(job, link, agent.command(job.device, bundle), emit, connect_timeout_s)
+        session = _session(job, link, emit, connect_timeout_s)
     except EdgepackError as error:
         _tell_failed(job, error, emit)
         return not_run(job, failure_of(error), time.monotonic() - began)
     if link.counters.cipher:
         _tell(job, emit, "log", f"connected, encrypted with {link.counters.cipher}")
-    talk = Conversation(
-        job,
-        session,
-        bundle,
-        compress=link.compress,
-        emit=emit,
-        cancel=cancel,
-        greeted=greeted,
-    )
-    failure = _hold(talk, session, job, emit)
-    if talk.cancelled and failure is None:
-        failure = _INTERRUPTED
+    talks: list[Conversation] = []
+    while True:
+        talk = Conversation(
+            job,
+            session,
+            agent.bundle(),
+            compress=link.compress,
+            emit=emit,
+            cancel=cancel,
+            greeted=greeted,
+        )
+        talks.append(talk)
+        failed = _hold(talk, session)
+        if len(talks) == ATTEMPTS or cancel.is_set() or not _cut_while_pushing(talk, failed):
+            break
+        _tell(job, emit, "log", "The link was cut; what came is kept, and it goes on from there.")
+        try:
+            session = _session(job, link, emit, connect_timeout_s)
+        except EdgepackError:
+            break  # the cut is what happened to it
+    failure = _INTERRUPTED if talk.cancelled else None
+    if failed is not None:
+        failure = failure_of(failed)
+        _tell_failed(job, failed, emit)
     counters = link.counters
     return DeviceReport(
         device=job.device.name,
@@ -162,8 +164,8 @@ def _run_connected(
             execs=counters.execs,
             sent_bytes=counters.sent_bytes,
             received_bytes=counters.received_bytes,
-            blob_bytes=talk.blob_bytes,
-            agent_bytes=talk.agent_bytes,
+            blob_bytes=sum(each.blob_bytes for each in talks),
+            agent_bytes=sum(each.agent_bytes for each in talks),
             seconds=(talk.pushed_at or time.monotonic()) - began,
             cipher=counters.cipher,
         ),
@@ -183,13 +185,13 @@ def _check_trust(job: Job) -> None:
         )
 
 
-def _hold(talk: Conversation, session: Session, job: Job, emit: Emit) -> Failure | None:
+def _hold(talk: Conversation, session: Session) -> EdgepackError | None:
+    """Talk the session through and end it; what it failed of, None when the agent was done."""
     try:
         talk.run()
     except EdgepackError as error:
         session.kill()
-        _tell_failed(job, error, emit)
-        return failure_of(error)
+        return error
     except BaseException:
         session.kill()
         raise
@@ -197,23 +199,18 @@ def _hold(talk: Conversation, session: Session, job: Job, emit: Emit) -> Failure
     return None
 
 
-def _connect(
-    job: Job, link: Transport, command: str, emit: Emit, connect_timeout_s: float
-) -> Session:
-    """Connecting is tried again; nothing after it ever is, least of all a measurement."""
-    for attempt in stamina.retry_context(
-        on=lambda error: isinstance(error, EdgepackError) and error.code == "EP401",
-        attempts=_ATTEMPTS,
-        timeout=connect_timeout_s,
-        wait_initial=0.2,
-        wait_jitter=0.5,
-        wait_max=2.0,
-    ):
-        with attempt:
-            if attempt.num > 1:
-                _tell(job, emit, "log", f"connecting again, attempt {attempt.num}")
-            return link.open(command)
-    raise AssertionError("stamina either returns or raises")
+def _cut_while_pushing(talk: Conversation, failed: EdgepackError | None) -> bool:
+    """Whether the way to the device was lost before it had all files: nothing was measured, and
+    what has come stays there, so that going on costs little. A measurement is never repeated."""
+    lost = failed is not None and failed.code == "EP407"
+    return lost and talk.greeted and talk.pushed_at is None
+
+
+def _session(job: Job, link: Transport, emit: Emit, timeout_s: float) -> Session:
+    def again(attempt: int) -> None:
+        _tell(job, emit, "log", f"connecting again, attempt {attempt}")
+
+    return connect(link, agent.command(job.device, agent.bundle()), timeout_s, again)
 
 
 def _tell_failed(job: Job, error: EdgepackError, emit: Emit) -> None:

@@ -7,6 +7,7 @@ import select
 import socket
 import subprocess
 import threading
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -243,7 +244,8 @@ def test_after_a_cut_only_the_rest_is_sent(board: Sshd, make_job: Make) -> None:
     cut = threading.Event()
 
     def cut_at_half(event: Event) -> None:
-        if event.stage == "push" and event.done and event.done > total / 2 and not cut.is_set():
+        """And whenever it goes on: one cut alone is got over."""
+        if event.stage == "push" and event.done and (event.done > total / 2 or cut.is_set()):
             cut.set()
             board.cut()
 
@@ -257,14 +259,51 @@ def test_after_a_cut_only_the_rest_is_sent(board: Sshd, make_job: Make) -> None:
     assert leftovers(board) == []
 
 
+def test_a_cut_push_goes_on_by_itself(board: Sshd, make_job: Make) -> None:
+    job = make_job(board.device(), padding=20_000_000)
+    total = sum(blob.bytes for blob in job.blobs)
+    said: list[str] = []
+    cut = threading.Event()
+
+    def cut_once(event: Event) -> None:
+        said.append(event.message)
+        if event.stage == "push" and event.done and event.done > total / 2 and not cut.is_set():
+            cut.set()
+            board.cut()
+
+    report = one(job, emit=cut_once)
+    assert report.failure is None
+    assert any("goes on from there" in message for message in said)
+    assert report.transfer.connections == report.transfer.execs == 2
+    assert total <= report.transfer.blob_bytes < 1.5 * total
+    assert leftovers(board) == []
+
+
+def test_a_push_may_take_longer_than_an_answer(
+    board: Sshd, make_job: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(conversation, "ANSWER_S", 8.0)
+    job = make_job(board.device(), padding=5_000_000)
+    job = replace(job, settings=replace(job.settings, wait_s=0.0))
+    times: list[float] = []
+
+    def slowly(event: Event) -> None:
+        if event.stage == "push":
+            times.append(time.monotonic())
+            time.sleep(0.5)
+
+    assert one(job, emit=slowly).failure is None
+    assert times[-1] - times[0] > 8.0
+
+
 def test_cancelling_keeps_what_was_measured(board: Sshd, make_job: Make) -> None:
     job = make_job(board.device())
     job = replace(job, settings=replace(job.settings, max_s=50, min_rounds=100_000))
     cancel = threading.Event()
 
     def cancel_when_measuring(event: Event) -> None:
-        if event.stage in ("warmup", "measure"):
-            threading.Timer(1.5, cancel.set).start()
+        if event.kind == "samples":
+            cancel.set()
 
     reports = list(run_jobs([job], emit=cancel_when_measuring, cancel=cancel))
     assert reports[0].interrupted
