@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from edgepack import addresses
 from edgepack.errors import EdgepackError
 from edgepack.model import Device
 
@@ -125,7 +126,9 @@ def _device(
     if "port" in fields:
         fields["port"] = _port(host, fields["port"])
     fields.setdefault("host", host)
-    return Device(name=host, tags=tuple(tags), **fields)
+    device = Device(name=host, tags=tuple(tags), **fields)
+    addresses.check(device, str(path))
+    return device
 
 
 def _plain(host: str, key: str, value: Any, path: Path) -> str:

@@ -20,7 +20,7 @@ from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
-from edgepack import private
+from edgepack import addresses, private
 from edgepack.errors import EdgepackError, did_you_mean
 from edgepack.model import Device
 
@@ -55,8 +55,9 @@ class Registry:
         raise self._unknown(name)
 
     def add(self, device: Device) -> None:
-        """Register a device; EP105 for an unfit name, EP107 when the name is taken."""
+        """Register a device; EP105 for an unfit name or address, EP107 for a name that is taken."""
         check_name(device.name)
+        addresses.check(device)
         with self._edit() as document:
             if device.name in document.setdefault("device", _table()):
                 raise EdgepackError(
@@ -163,14 +164,18 @@ class Registry:
         if "profile" not in table:
             raise self._malformed(f"{where} has no 'profile'")
         lists = {key: tuple(table[key]) for key in _LISTS & set(table)}
-        return Device(name=name, **{**table, **lists})
+        device = Device(name=name, **{**table, **lists})
+        unfit = addresses.trouble(device)
+        if unfit is not None:
+            raise self._malformed(f"{where}: {unfit}", addresses.HINT)
+        return device
 
-    def _malformed(self, what: str) -> EdgepackError:
+    def _malformed(self, what: str, more: str = "") -> EdgepackError:
         return EdgepackError(
             "EP104",
             f"The registry of devices cannot be read: {what}",
             where=str(self._path),
-            hint="Correct the file.",
+            hint=f"Correct the file. {more}".strip(),
         )
 
     def _edit(self) -> _Edit:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from edgepack import config
+from edgepack import addresses, config
 from edgepack.cli import options
 from edgepack.errors import EdgepackError, ExitCode
 from edgepack.model import Device
@@ -75,6 +75,7 @@ def add_device(name: str, fingerprint: str | None, tags: tuple[str, ...], **wher
     config.load_profile(where["profile"])
     registry = _registry()
     new = Device(name=name, tags=tags, **where)
+    addresses.check(new)
     if any(known.name == name for known in registry.all()):
         registry.add(new)  # says EP107 before the network is used
     if new.transport == "ssh":
