@@ -1,10 +1,10 @@
 """An Ansible inventory read as devices: hosts, groups as tags, and how to log in.
 
 Understood: INI and YAML inventories with groups, `:vars`, `:children`, ranges (`pi[01:10]`),
-ports (`pi:2222`) and the variables ansible_host, ansible_port, ansible_user, ansible_ssh_private_key_file,
-ansible_python_interpreter and edgepack_profile. Values that only Ansible can know (vault, Jinja)
-are refused; passwords are never taken over. Nearer groups win over farther ones, `all` is the
-farthest.
+ports (`pi:2222`) and the variables ansible_host, ansible_port, ansible_user,
+ansible_ssh_private_key_file, ansible_python_interpreter and edgepack_profile. Values that only
+Ansible can know (vault, Jinja) are refused; passwords are never taken over. Nearer groups win over
+farther ones, `all` is the farthest.
 """
 
 from __future__ import annotations
