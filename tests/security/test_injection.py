@@ -124,6 +124,7 @@ def test_a_hostile_release_name_is_refused_before_anything_is_signed(name: str) 
 def proxied(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The current folder of a user whose every connection goes through a ProxyCommand."""
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path))
     (tmp_path / "ssh_config").write_text("Host *\n ProxyCommand cat %h %p %r\n")
     monkeypatch.setenv("EDGEPACK_SSH_CONFIG", str(tmp_path / "ssh_config"))
     return tmp_path

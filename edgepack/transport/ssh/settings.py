@@ -68,7 +68,7 @@ def target(device: Device) -> Target:
         port = _port(found.get("port", "22"))
     except (paramiko.SSHException, ImportError, ValueError, KeyError, OSError) as error:
         raise _malformed(file, str(error)) from error
-    keys = (device.key,) if device.key else tuple(found.get("identityfile", ()))
+    keys = (device.key,) if device.key else tuple(found.get("identityfile", _default_keys()))
     proxy = next((key for key in found if key in ("proxyjump", "proxycommand")), "")
     proxy_value = found.get(proxy)
     if proxy_value is None or proxy_value.lower() == "none":
@@ -84,6 +84,13 @@ def target(device: Device) -> Target:
         jump=proxy_value if proxy == "proxyjump" else None,
         command=proxy_value if proxy == "proxycommand" else None,
     )
+
+
+def _default_keys() -> tuple[str, ...]:
+    """What OpenSSH tries where nothing names a key: those of its default files that are there."""
+    folder = Path("~/.ssh").expanduser()
+    files = (folder / name for name in ("id_ed25519", "id_ecdsa", "id_rsa"))
+    return tuple(str(file) for file in files if file.is_file())
 
 
 def _port(text: str) -> int:
