@@ -1,10 +1,10 @@
 """An Ansible inventory read as devices: hosts, groups as tags, and how to log in.
 
-Understood: INI and YAML inventories with groups, `:vars`, `:children`, ranges (`pi[01:10]`) and
-the variables ansible_host, ansible_port, ansible_user, ansible_ssh_private_key_file,
-ansible_python_interpreter and edgepack_profile. Values that only Ansible can know (vault, Jinja)
-are refused; passwords are never taken over. Nearer groups win over farther ones, `all` is the
-farthest.
+Understood: INI and YAML inventories with groups, `:vars`, `:children`, ranges (`pi[01:10]`),
+ports (`pi:2222`) and the variables ansible_host, ansible_port, ansible_user,
+ansible_ssh_private_key_file, ansible_python_interpreter and edgepack_profile. Values that only
+Ansible can know (vault, Jinja) are refused; passwords are never taken over. Nearer groups win over
+farther ones, `all` is the farthest.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from edgepack import addresses
 from edgepack.errors import EdgepackError
 from edgepack.model import Device
 
@@ -124,8 +125,12 @@ def _device(
         )
     if "port" in fields:
         fields["port"] = _port(host, fields["port"])
+    if "key" in fields and not fields["key"].startswith("~"):
+        fields["key"] = str(Path(fields["key"]).absolute())  # it is used from other folders, too
     fields.setdefault("host", host)
-    return Device(name=host, tags=tuple(tags), **fields)
+    device = Device(name=host, tags=tuple(tags), **fields)
+    addresses.check(device, str(path))
+    return device
 
 
 def _plain(host: str, key: str, value: Any, path: Path) -> str:
@@ -181,14 +186,27 @@ def _from_ini(text: str) -> dict[str, _Group]:
             pairs = [word.partition("=") for word in words[1:]]
             if any(not separator for _, separator, _ in pairs):
                 raise ValueError(f"line {number}: '{line}' is no host with variables")
-            for host in _hosts(words[0]):
-                groups[name].hosts[host] = {key: value for key, _, value in pairs}
+            pattern, own = _own_port(words[0])
+            for host in _hosts(pattern):
+                groups[name].hosts[host] = {**own, **{key: value for key, _, value in pairs}}
     return groups
 
 
 def _unquoted(value: str) -> str:
     quoted = len(value) > 1 and value[0] == value[-1] and value[0] in "'\""
     return value[1:-1] if quoted else value
+
+
+def _own_port(written: str) -> tuple[str, dict[str, str]]:
+    """`pi[1:3]:2222` -> the pattern without its port, and the port as a variable of its hosts.
+
+    As Ansible has it: an IPv6 address with a port stands in brackets, one without has none.
+    """
+    pattern, colon, port = written.rpartition(":")
+    six = pattern.startswith("[") and pattern.endswith("]") and not _RANGE.fullmatch(pattern)
+    if not colon or not port.isdecimal() or (":" in _RANGE.sub("", pattern) and not six):
+        return written, {}
+    return (pattern[1:-1] if six else pattern), {"ansible_port": port}
 
 
 def _hosts(pattern: str) -> Iterator[str]:
@@ -251,9 +269,10 @@ def _take_group(name: str, body: Any, groups: dict[str, _Group], most: Iterator[
     if unknown:
         raise ValueError(f"the group '{name}' has {unknown}")
     group = groups.setdefault(name, _Group())
-    for pattern, variables in _mapping(table.get("hosts"), name).items():
-        for host in _hosts(str(pattern)):
-            group.hosts.setdefault(host, {}).update(_mapping(variables, host))
+    for written, variables in _mapping(table.get("hosts"), name).items():
+        pattern, own = _own_port(str(written))
+        for host in _hosts(pattern):
+            group.hosts.setdefault(host, {}).update({**own, **_mapping(variables, host)})
     group.variables.update(_mapping(table.get("vars"), name))
     for child, inner in _mapping(table.get("children"), name).items():
         group.children.append(str(child))

@@ -10,17 +10,18 @@ The device `local`, this machine, is always there.
 
 from __future__ import annotations
 
+import contextlib
 import fnmatch
 import os
 import re
 import sys
 import tomllib
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, fields
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import Any
 
-from edgepack import private
+from edgepack import addresses, private
 from edgepack.errors import EdgepackError, did_you_mean
 from edgepack.model import Device
 
@@ -55,8 +56,9 @@ class Registry:
         raise self._unknown(name)
 
     def add(self, device: Device) -> None:
-        """Register a device; EP105 for an unfit name, EP107 when the name is taken."""
+        """Register a device; EP105 for an unfit name or address, EP107 for a name that is taken."""
         check_name(device.name)
+        addresses.check(device)
         with self._edit() as document:
             if device.name in document.setdefault("device", _table()):
                 raise EdgepackError(
@@ -67,26 +69,36 @@ class Registry:
                 )
             document["device"][device.name] = _to_table(device)
 
-    def replace(self, device: Device) -> None:
-        """Change a registered device in place, its comments kept; EP101."""
-        with self._edit() as document:
-            table = document.get("device", {}).get(device.name)
-            if table is None:
-                raise self._unknown(device.name)
-            new = _to_table(device)
-            for key in [key for key in table if key not in new]:
-                del table[key]
-            for key, value in new.items():
-                if table.get(key) != value:
-                    table[key] = value
+    def update(self, name: str, **changed: Any) -> None:
+        """Set these fields of a registered device, and nothing else of it; EP101, EP105.
 
-    def remove(self, name: str) -> None:
-        """Forget a device; EP101 when there is none, EP105 for `local`."""
-        check_name(name)
+        What else the file says of the device by then stays: others may have changed it since
+        the caller read it.
+        """
         with self._edit() as document:
-            if name not in document.get("device", {}):
+            table = document.get("device", {}).get(name)
+            if table is None:
                 raise self._unknown(name)
-            del document["device"][name]
+            device = replace(self.get(name), **changed)
+            addresses.check(device)
+            new = _to_table(device)
+            for key in changed:
+                if key not in new:
+                    table.pop(key, None)
+                elif table.get(key) != new[key]:
+                    table[key] = new[key]
+
+    def remove(self, *names: str) -> None:
+        """Forget devices: all, or none with EP101 for an unknown one, EP105 for `local`."""
+        for name in names:
+            check_name(name)
+        with self._edit() as document:
+            tables = document.get("device", {})
+            for name in names:
+                if name not in tables:
+                    raise self._unknown(name)
+            for name in dict.fromkeys(names):
+                del tables[name]
 
     def select(self, patterns: Sequence[str]) -> list[Device]:
         """The devices that the patterns name, each once, in the order they are named.
@@ -109,14 +121,24 @@ class Registry:
         EP101 when no such device is registered: a machine in the middle is trusted like any
         other, by its pinned host key.
         """
+        named = [device for device in self.all() if device.name == spec]
+        if named:
+            return named[0]
         user, _, place = spec.removeprefix("ssh://").rpartition("@")
         found = _PLACE.fullmatch(place)
         host, port = (found["six"] or found["host"], found["port"]) if found else (place, None)
-        for device in self.all():
-            same_user = not user or device.user in (None, user)
-            same_port = port is None or int(port) == (device.port or 22)
-            if spec == device.name or (device.host == host and same_user and same_port):
-                return device
+        there = [
+            device
+            for device in self.all()
+            if device.host == host and (port is None or int(port) == (device.port or 22))
+        ]
+        # One that says no user comes second: another may be registered for just this user.
+        for wanted in (user or None, None):
+            for device in there:
+                if device.user == wanted:
+                    return replace(device, user=user or None)
+        if there and not user:
+            return there[0]
         more = (f" --user {user}" if user else "") + (f" --port {port}" if port else "")
         raise EdgepackError(
             "EP101",
@@ -163,37 +185,41 @@ class Registry:
         if "profile" not in table:
             raise self._malformed(f"{where} has no 'profile'")
         lists = {key: tuple(table[key]) for key in _LISTS & set(table)}
-        return Device(name=name, **{**table, **lists})
+        device = Device(name=name, **{**table, **lists})
+        unfit = addresses.trouble(device)
+        if unfit is not None:
+            raise self._malformed(f"{where}: {unfit}", addresses.HINT)
+        return device
 
-    def _malformed(self, what: str) -> EdgepackError:
+    def _malformed(self, what: str, more: str = "") -> EdgepackError:
         return EdgepackError(
             "EP104",
             f"The registry of devices cannot be read: {what}",
             where=str(self._path),
-            hint="Correct the file.",
+            hint=f"Correct the file. {more}".strip(),
         )
 
-    def _edit(self) -> _Edit:
-        self._read()  # a malformed file is an error, and stays as it is
-        return _Edit(self._path)
-
-
-class _Edit:
-    """The parsed document under the file's lock; written back when the block ends well."""
-
-    def __init__(self, path: Path) -> None:
-        import filelock
-
-        private.folder(path.parent)
-        self._path = path
-        self._lock = filelock.FileLock(f"{path}.lock", timeout=_LOCK_S, mode=private.FILE)
-
-    def __enter__(self) -> Any:
-        import filelock
+    @contextlib.contextmanager
+    def _edit(self) -> Iterator[Any]:
+        """The parsed document under the file's lock; written back when the block ends well."""
         import tomlkit
 
+        # A link stays one, and whoever comes by another path waits at the same lock.
+        file = Path(os.path.realpath(self._path))
+        private.folder(file.parent)
+        with self._locked(file):
+            self._read()  # a malformed file is an error, and stays as it is
+            document = tomlkit.parse(file.read_text(encoding="utf-8") if file.exists() else "")
+            yield document
+            _write(file, document.as_string())
+
+    @contextlib.contextmanager
+    def _locked(self, file: Path) -> Iterator[None]:
+        import filelock
+
+        lock = filelock.FileLock(f"{file}.lock", timeout=_LOCK_S, mode=private.FILE)
         try:
-            self._lock.acquire()
+            lock.acquire()
         except filelock.Timeout as error:
             raise EdgepackError(
                 "EP104",
@@ -201,31 +227,26 @@ class _Edit:
                 where=str(self._path),
                 hint="Wait for the other edgepack to end.",
             ) from error
-        text = self._path.read_text(encoding="utf-8") if self._path.exists() else ""
-        self._document = tomlkit.parse(text)
-        return self._document
-
-    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         try:
-            if kind is None:
-                self._write(self._document.as_string())
+            yield
         finally:
-            self._lock.release()
+            lock.release()
 
-    def _write(self, text: str) -> None:
-        import tempfile
 
-        # mkstemp makes it 0600, and os.replace leaves the old file or the new one.
-        handle, temporary = tempfile.mkstemp(dir=self._path.parent, prefix=".devices-")
-        try:
-            with os.fdopen(handle, "w", encoding="utf-8") as file:
-                file.write(text)
-                file.flush()
-                os.fsync(file.fileno())
-            Path(temporary).replace(self._path)
-        except BaseException:
-            Path(temporary).unlink(missing_ok=True)
-            raise
+def _write(path: Path, text: str) -> None:
+    import tempfile
+
+    # mkstemp makes it 0600, and os.replace leaves the old file or the new one.
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=".devices-")
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        Path(temporary).replace(path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
 
 
 def check_name(name: str) -> None:

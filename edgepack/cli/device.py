@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from edgepack import config
+from edgepack import addresses, config
 from edgepack.cli import options
 from edgepack.errors import EdgepackError, ExitCode
 from edgepack.model import Device
@@ -74,7 +76,8 @@ def add_device(name: str, fingerprint: str | None, tags: tuple[str, ...], **wher
     check_name(name)
     config.load_profile(where["profile"])
     registry = _registry()
-    new = Device(name=name, tags=tags, **where)
+    new = _with_full_paths(Device(name=name, tags=tags, **where))
+    addresses.check(new)
     if any(known.name == name for known in registry.all()):
         registry.add(new)  # says EP107 before the network is used
     if new.transport == "ssh":
@@ -83,6 +86,27 @@ def add_device(name: str, fingerprint: str | None, tags: tuple[str, ...], **wher
         _check_transport(new.transport)
     registry.add(new)
     click.echo(f"registered {name}", err=True)
+
+
+def _with_full_paths(new: Device) -> Device:
+    """The device's files named for any current folder; EP105 for one that is not there.
+
+    Links stay as they are named: where one leads to may change, and counts when it is read.
+    """
+    key, signers = (_full_path(each) for each in (new.key, new.allowed_signers))
+    # Of a key that the ssh-agent holds, the public half is enough.
+    if key is not None and not any(Path(key + end).is_file() for end in ("", ".pub")):
+        hint = "Name a private key; ssh-keygen makes one."
+        raise EdgepackError("EP105", "There is no such key.", where=key, hint=hint)
+    if signers is not None and not Path(signers).is_file():
+        hint = "Write one: a line of an identity and the public key for each signer."
+        what = "There is no such file of allowed signers."
+        raise EdgepackError("EP105", what, where=signers, hint=hint)
+    return replace(new, key=key, allowed_signers=signers)
+
+
+def _full_path(name: str | None) -> str | None:
+    return None if name is None else os.path.abspath(os.path.expanduser(name))  # noqa: PTH100,PTH111
 
 
 def _check_transport(name: str) -> None:
@@ -104,8 +128,6 @@ def import_devices(inventory: str, profile: str | None) -> None:
 
     Their host keys are not pinned: trust each with `edgepack device trust NAME`.
     """
-    from pathlib import Path
-
     from edgepack.inventory import read
 
     found = read(Path(inventory), profile)
@@ -137,7 +159,8 @@ def trust_device(name: str, fingerprint: str | None) -> None:
         raise EdgepackError("EP105", f"'{name}' has no host key.", hint="Only SSH devices do.")
     for old in devices.fingerprints(known):
         click.echo(f"pinned so far: {old}", err=True)
-    registry.replace(_trusted(known, fingerprint))
+    # The host key alone: a person took time to compare it, and the rest may be another by now.
+    registry.update(name, host_keys=_trusted(known, fingerprint).host_keys)
     click.echo(f"pinned the host key of {name}", err=True)
 
 
@@ -189,16 +212,15 @@ def show_device(name: str, as_json: bool) -> None:
     for key, value in document.items():
         shown = ", ".join(value) if isinstance(value, list) else value
         if shown:
-            click.echo(f"{key:12}  {shown}")
+            click.echo(f"{key:15}  {shown}")
 
 
 @device.command("rm")
 @click.argument("names", nargs=-1, required=True)
 def remove_devices(names: tuple[str, ...]) -> None:
     """Forget devices and their pinned host keys."""
-    registry = _registry()
-    for name in names:
-        registry.remove(name)
+    _registry().remove(*names)
+    for name in dict.fromkeys(names):
         click.echo(f"removed {name}", err=True)
 
 
@@ -283,8 +305,8 @@ def _provision_one(
         cache=config.cache_dir(),
         say=lambda text: click.echo(text, err=True),
     )
-    registry.replace(
-        replace(known, runtime=done.device.runtime, runtime_digest=done.device.runtime_digest)
+    registry.update(
+        known.name, runtime=done.device.runtime, runtime_digest=done.device.runtime_digest
     )
     how = f"{done.sent_bytes:,} bytes sent" if done.fresh else "it was there already"
     click.echo(f"{known.name}: {done.device.runtime}; {', '.join(done.packages)} ({how})")
@@ -321,5 +343,6 @@ def _document(entry: Device) -> dict[str, Any]:
         "python": entry.python,
         "runtime": entry.runtime,
         "runtime_digest": entry.runtime_digest,
+        "allowed_signers": entry.allowed_signers,
         "fingerprints": list(devices.fingerprints(entry)),
     }

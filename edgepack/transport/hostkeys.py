@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import binascii
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -36,7 +35,7 @@ def parse_key(line: str) -> HostKey:
     fields = line.split()
     try:
         base64.b64decode(fields[1], validate=True)
-    except (IndexError, binascii.Error) as error:
+    except (IndexError, ValueError) as error:
         raise EdgepackError(
             "EP104",
             f"A pinned host key is no public key: '{line[:60]}'",

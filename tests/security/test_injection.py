@@ -1,21 +1,26 @@
-"""Hostile names never become shell words, paths elsewhere, or markup: 900 drawn cases."""
+"""Hostile words never become shell words, paths elsewhere, or markup: 1,200 drawn cases."""
 
 from __future__ import annotations
 
+import json
+import shlex
 import shutil
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from edgepack import agent, package
+from edgepack import addresses, agent, config, package
 from edgepack.agent import AgentBundle
+from edgepack.cli import main as entry
 from edgepack.errors import EdgepackError
 from edgepack.model import Device
 from edgepack.package import signing
 from edgepack.registry import check_name
+from edgepack.transport.ssh.settings import target
 
 # Bytes that mean something to some shell, in runs and among letters.
 _SHELL = st.text(
@@ -82,8 +87,6 @@ def test_a_hostile_device_name_is_refused_or_plain(name: str) -> None:
 @example(name="bom.cdx.json", digest=":")
 @given(name=HOSTILE, digest=HOSTILE)
 def test_a_hostile_manifest_names_no_file_elsewhere(name: str, digest: str) -> None:
-    import json
-
     from edgepack.package import files
 
     manifest = {
@@ -112,3 +115,94 @@ def test_a_hostile_release_name_is_refused_before_anything_is_signed(name: str) 
         assert error.code == "EP105"
     else:
         assert "/" not in name and not name.startswith((".", "-"))
+
+
+# ---------------------------------------------------------------- this machine's own shell
+
+
+@pytest.fixture
+def proxied(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The current folder of a user whose every connection goes through a ProxyCommand."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "ssh_config").write_text("Host *\n ProxyCommand cat %h %p %r\n")
+    monkeypatch.setenv("EDGEPACK_SSH_CONFIG", str(tmp_path / "ssh_config"))
+    return tmp_path
+
+
+@settings(max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@example(field="host", word="$(touch${IFS}marker)")
+@example(field="user", word="pi\nProxyCommand touch marker; cat")
+@example(field="jump", word="gate\nProxyCommand touch marker; cat")
+@given(field=st.sampled_from(["user", "host", "jump"]), word=HOSTILE)
+def test_a_hostile_user_host_or_jump_runs_nothing_here(
+    proxied: Path, field: str, word: str
+) -> None:
+    device = replace(Device(name="d", profile="p", host="h", user="u"), **{field: word})
+    try:
+        found = target(device)
+    except EdgepackError as error:
+        assert error.code == "EP105"
+        return
+    if found.jump is not None:
+        assert field == "jump" and found.command is None
+        return
+    assert found.command is not None
+    words = shlex.split(found.command, comments=True)
+    assert words == found.command.split(" ") and len(words) == 4
+    assert not set(found.command) & set("$`;&|<>()")
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [
+        ("ansible_user", "pi\nProxyCommand touch marker; cat"),
+        ("ansible_host", "$(touch${IFS}marker)"),
+        ("ansible_host", "-oProxyCommand=touch${IFS}marker"),
+    ],
+)
+def test_a_hostile_inventory_registers_and_runs_nothing(
+    proxied: Path, capsys: pytest.CaptureFixture[str], variable: str, value: str
+) -> None:
+    def refusal(*words: str) -> str:
+        assert entry._run(["device", *words]) == 2
+        return capsys.readouterr().err
+
+    (proxied / "hosts.yml").write_text(
+        json.dumps({"all": {"hosts": {"pi": {"ansible_host": "192.0.2.1", variable: value}}}})
+    )
+    assert "EP105" in refusal("import", "hosts.yml", "--profile", "desktop")
+    # The same words, written into devices.toml by hand, or by whoever shares one.
+    table = {"profile": "desktop", "host": "192.0.2.1", variable.partition("_")[2]: value}
+    file = config.devices_file()
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text("[device.pi]\n" + "".join(f"{k} = {json.dumps(v)}\n" for k, v in table.items()))
+    assert "EP104" in refusal("trust", "pi")
+    file.unlink()
+    option = f"--{variable.partition('_')[2]}={value}"
+    assert "EP105" in refusal("add", "pi", "--profile", "desktop", option)
+    assert not (proxied / "marker").exists()
+
+
+def test_what_the_ssh_configuration_yields_is_looked_at_before_a_shell_sees_it(
+    proxied: Path,
+) -> None:
+    """Whatever way it came: OpenSSH 9.6 looks there, too."""
+    for line in ("HostName $(touch${IFS}marker)", "User u;touch${IFS}marker"):
+        (proxied / "ssh_config").write_text(f"Host *\n {line}\n ProxyCommand cat %h %p %r\n")
+        with pytest.raises(EdgepackError, match="beside a ProxyCommand") as caught:
+            target(Device(name="d", profile="p"))
+        assert caught.value.code == "EP104"
+
+
+@pytest.mark.parametrize(
+    ("host", "user", "jump"),
+    [
+        ("fe80::1%eth0", "pi", "bob@[2001:db8::1]:2222"),
+        ("[2001:db8::1]", "first.last", "gate, ssh://me@other:22"),
+        ("b\u00fccher.example", "me@corp.example", "gate"),
+        ("10.0.0.4", "svc_pi-2+x", None),
+    ],
+)
+def test_proper_addresses_pass(host: str, user: str, jump: str | None) -> None:
+    assert addresses.trouble(Device(name="d", profile="p", host=host, user=user, jump=jump)) is None

@@ -125,3 +125,48 @@ def test_passwords_are_left_out_and_that_is_said(tmp_path: Path) -> None:
 def test_a_host_without_a_profile_is_refused(tmp_path: Path) -> None:
     with pytest.raises(EdgepackError, match="what kind of hardware 'pi'"):
         read(tmp_path, "pi\n", "h.ini", None)
+
+
+@pytest.mark.parametrize(
+    ("written", "hosts", "port"),
+    [
+        ("pi:2222", ["pi"], 2222),
+        ("pi[08:10].lab:2222", ["pi08.lab", "pi09.lab", "pi10.lab"], 2222),
+        ("pi[1:2]", ["pi1", "pi2"], None),
+        ("pi:2222 ansible_port=23", ["pi"], 23),
+        ("[2001:db8::7]:2222", ["2001:db8::7"], 2222),
+        ("2001:db8::7", ["2001:db8::7"], None),
+    ],
+)
+def test_a_port_after_the_name_is_one_as_for_ansible(
+    tmp_path: Path, written: str, hosts: list[str], port: int | None
+) -> None:
+    found = read(tmp_path, f"{written}\n[all:vars]\nansible_user=pi\n", "h.ini").devices
+    assert [(each.name, each.host, each.port) for each in found] == [
+        (host, host, port) for host in hosts
+    ]
+    name, _, rest = written.partition(" ")
+    line = f"all: {{hosts: {{'{name}': {{{rest.replace('=', ': ')}}}}}}}"
+    assert [each.port for each in read(tmp_path, line, "h.yml").devices] == [port] * len(hosts)
+
+
+@pytest.mark.parametrize("written", ["pi:0", "pi:70000"])
+def test_a_port_that_is_none_is_told(tmp_path: Path, written: str) -> None:
+    with pytest.raises(EdgepackError, match="ansible_port of 'pi'") as caught:
+        read(tmp_path, f"{written}\n", "h.ini")
+    assert caught.value.code == "EP104"
+
+
+def test_a_key_of_this_folder_is_one_from_elsewhere_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    found = read(tmp_path, "pi ansible_ssh_private_key_file=keys/pi\n", "h.ini").devices
+    assert found[0].key == str(tmp_path / "keys" / "pi")
+
+
+def test_a_host_that_is_none_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(EdgepackError, match=r"'host' cannot be 'pi\.\.local'") as caught:
+        read(tmp_path, "pi ansible_host=pi..local\n", "h.ini")
+    assert caught.value.code == "EP105"
+    assert "h.ini" in str(caught.value.where)

@@ -70,13 +70,116 @@ def test_edits_keep_comments_and_the_other_devices(registry: Registry, path: Pat
     path.parent.mkdir()
     path.write_text(COMMENTED)
     registry.add(NANO)
-    registry.replace(replace(registry.get("pi4"), host_keys=("ssh-ed25519 BBBB",)))
+    registry.update("pi4", host_keys=("ssh-ed25519 BBBB",))
     text = path.read_text()
     for comment in ("# the boards of the second floor", "# with a fan", "# do not touch"):
         assert comment in text
     assert registry.get("pi4").host_keys == ("ssh-ed25519 BBBB",)
     registry.remove("nano")
     assert [device.name for device in registry.all()] == ["local", "pi4", "door"]
+
+
+def test_an_update_leaves_what_others_changed_meanwhile(registry: Registry, path: Path) -> None:
+    """Between reading a device and writing of it, provisioning takes minutes."""
+    registry.add(PI4)
+    Registry(path).update("pi4", host_keys=("ssh-ed25519 NEWER",), user=None)
+    path.write_text(path.read_text().replace("2222", "22  # moved"))
+    registry.update("pi4", runtime="tflite-runtime==2.14.0", runtime_digest="ab")
+    wanted = replace(PI4, host_keys=("ssh-ed25519 NEWER",), user=None, port=22)
+    assert registry.get("pi4") == replace(
+        wanted, runtime="tflite-runtime==2.14.0", runtime_digest="ab"
+    )
+    assert "# moved" in path.read_text()
+    with pytest.raises(EdgepackError) as caught:
+        registry.update("gone", runtime="x")
+    assert code(caught) == "EP101"
+
+
+def test_a_file_that_breaks_while_its_lock_is_awaited_is_an_error(
+    registry: Registry, path: Path
+) -> None:
+    import filelock
+
+    registry.add(PI4)
+    caught: list[EdgepackError] = []
+
+    def act() -> None:
+        try:
+            registry.update("pi4", runtime="x")
+        except EdgepackError as error:
+            caught.append(error)
+
+    thread = threading.Thread(target=act)
+    with filelock.FileLock(f"{path}.lock"):
+        thread.start()
+        thread.join(0.2)
+        path.write_text("[device.x\n")
+    thread.join()
+    assert [error.code for error in caught] == ["EP104"]
+    assert path.read_text() == "[device.x\n"
+
+
+def test_a_linked_file_is_written_through_the_link(registry: Registry, path: Path) -> None:
+    real = path.parent.parent / "dotfiles" / "boards.toml"
+    path.parent.mkdir()
+    path.symlink_to(real)
+    registry.add(PI4)
+    registry.update("pi4", user="me")
+    assert path.is_symlink()
+    assert Registry(real).get("pi4").user == "me"
+    assert list(path.parent.iterdir()) == [path]
+
+
+def test_all_are_removed_or_none(registry: Registry) -> None:
+    registry.add(PI4)
+    registry.add(NANO)
+    with pytest.raises(EdgepackError) as caught:
+        registry.remove("pi4", "nosuch", "nano")
+    assert code(caught) == "EP101"
+    assert registry.all()[1:] == [PI4, NANO]
+    registry.remove("pi4", "nano", "pi4")
+    assert len(registry.all()) == 1
+
+
+@pytest.mark.parametrize(
+    ("spec", "name", "user"),
+    [
+        ("bob@127.0.0.1:1", "two", "bob"),
+        ("ann@127.0.0.1:1", "open", "ann"),
+        ("127.0.0.1:1", "open", None),
+        ("127.0.0.1", "open", None),
+        ("two", "two", "bob"),
+        ("ann@10.0.0.9", None, None),
+    ],
+)
+def test_a_gateway_is_entered_as_the_user_that_is_named(
+    registry: Registry, spec: str, name: str | None, user: str | None
+) -> None:
+    local = Device(name="open", profile="desktop", host="127.0.0.1", port=1)
+    registry.add(local)
+    registry.add(replace(local, name="two", user="bob"))
+    registry.add(replace(local, name="eve", host="10.0.0.9", user="eve"))
+    if name is None:
+        with pytest.raises(EdgepackError, match="jump host"):
+            registry.gateway(spec)
+    else:
+        found = registry.gateway(spec)
+        assert (found.name, found.user) == (name, user)
+
+
+@pytest.mark.parametrize("host", ["pi..local", ".local", "a" * 64 + ".local", "-x", "a b", "a;b"])
+def test_what_is_no_host_is_refused(registry: Registry, path: Path, host: str) -> None:
+    with pytest.raises(EdgepackError) as caught:
+        registry.add(replace(PI4, host=host))
+    assert code(caught) == "EP105"
+    registry.add(PI4)
+    with pytest.raises(EdgepackError) as caught:
+        registry.update("pi4", host=host)
+    assert code(caught) == "EP105"
+    path.write_text(path.read_text().replace(str(PI4.host), host))
+    with pytest.raises(EdgepackError, match="'host' cannot be") as caught:
+        registry.all()
+    assert code(caught) == "EP104"
 
 
 def test_a_taken_name_is_refused(registry: Registry) -> None:

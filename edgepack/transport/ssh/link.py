@@ -36,6 +36,12 @@ _CIPHERS = (
     "aes256-ctr",
 )
 _DEAD_LINK_MS = 5000  # as measured: a cut link is noticed within 6.4 s
+KEY_TYPES = frozenset(f"ecdsa-sha2-nistp{bits}" for bits in (256, 384, 521)) | {
+    "ssh-ed25519",
+    "ssh-rsa",
+}
+"""Types of host keys that paramiko can check."""
+
 _RSA_SIGNATURES = ("rsa-sha2-512", "rsa-sha2-256")
 
 
@@ -129,15 +135,17 @@ def bounded(link: paramiko.Transport, timeout_s: float) -> Iterator[None]:
 
 
 def pinned_keys(device: Device) -> list[HostKey]:
-    """The device's pinned host keys; EP402 when there is none."""
+    """The device's pinned host keys; EP402 when there is none, or none that can be checked."""
     pinned = [parse_key(line) for line in device.host_keys]
-    if not pinned:
-        raise EdgepackError(
-            "EP402",
-            f"No host key of '{device.name}' is pinned.",
-            hint=f"Run: edgepack device trust {device.name}",
+    if any(key.type in KEY_TYPES for key in pinned):
+        return pinned
+    what = f"No host key of '{device.name}' is pinned."
+    if pinned:
+        what = (
+            f"The pinned host key of '{device.name}' is of a type that cannot be checked: "
+            f"{', '.join(key.type for key in pinned)}."
         )
-    return pinned
+    raise EdgepackError("EP402", what, hint=f"Run: edgepack device trust {device.name}")
 
 
 def check_host_key(link: paramiko.Transport, device: Device, pinned: list[HostKey]) -> None:

@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import paramiko
+from cryptography.exceptions import UnsupportedAlgorithm
+from paramiko.pkey import UnknownKeyType
 
 from edgepack.errors import EdgepackError
 from edgepack.model import Device
@@ -14,11 +16,15 @@ from edgepack.transport.ssh import prompts
 from edgepack.transport.ssh.link import bounded
 from edgepack.transport.ssh.settings import Target
 
+# What paramiko and its cryptography raise for what is no private key, or of a kind they lack:
+# hardware keys (sk-…) and DSA.
+_UNREADABLE = (paramiko.SSHException, UnknownKeyType, UnsupportedAlgorithm, ValueError)
+
 
 def log_in(link: paramiko.Transport, device: Device, where: Target, timeout_s: float) -> None:
     """Try each key, then the password where the device asks for one. EP403."""
     refusals: list[str] = []
-    for origin, key in _keys(device, where):
+    for origin, key in _keys(device, where, refusals):
         try:
             with bounded(link, timeout_s):
                 missing = link.auth_publickey(where.user, key)
@@ -52,23 +58,53 @@ def _with_password(
         raise _refused(device, where, [*refusals, also])
 
 
-def _keys(device: Device, where: Target) -> Iterator[tuple[str, Any]]:
+def _keys(device: Device, where: Target, refusals: list[str]) -> Iterator[tuple[str, Any]]:
     """The named key files, then what else the ssh-agent holds.
 
-    A named key that the agent holds is taken from there, which needs no passphrase.
+    A named key that the agent holds is taken from there, which needs no passphrase. As with ssh,
+    one of the OpenSSH configuration's that cannot be used is noted and passed by; a passphrase
+    is asked for only when nothing else got in. The registered key is the one to use, or none.
     """
     held = {key.get_base64(): key for key in paramiko.Agent().get_keys()}
+    locked = []
     for name in where.keys:
         if device.key is None and not Path(name).expanduser().is_file():
             continue  # OpenSSH, too, goes past an IdentityFile that is not there
         public = _public_half(name)
         if public in held:
             yield f"ssh-agent's key of {name}", held.pop(public)
-        else:
+        elif device.key is not None:
             yield name, _key_file(name)
+        elif _is_locked(name):
+            locked.append(name)
+        else:
+            yield from _passed_by(name, refusals)
     if not where.only_keys:
         for key in held.values():
             yield f"ssh-agent's {key.get_name()} {key.comment}", key
+    for name in locked:
+        yield from _passed_by(name, refusals)
+
+
+def _passed_by(name: str, refusals: list[str]) -> Iterator[tuple[str, Any]]:
+    """The key of a file; nothing and a refusal when it cannot be used."""
+    try:
+        key = _key_file(name)
+    except EdgepackError as error:
+        refusals.append(f"{name}: {error.what}. {error.hint.rstrip('.')}")
+        return
+    yield name, key
+
+
+def _is_locked(name: str) -> bool:
+    """Whether a passphrase would have to be asked for."""
+    try:
+        prompts.unlocked(name, lambda passphrase: _read(name, passphrase), ask=False)
+    except prompts.LockedError:
+        return True
+    except (OSError, *_UNREADABLE):
+        return False  # told when it is used
+    return False
 
 
 def _public_half(name: str) -> str:
@@ -90,7 +126,7 @@ def _key_file(name: str) -> paramiko.PKey:
         hint = f"Give it to the ssh-agent: ssh-add {name}"
     except prompts.LockedError:
         what, hint = "the passphrase is wrong", f"Try again, or use the ssh-agent: ssh-add {name}"
-    except (paramiko.SSHException, ValueError) as error:
+    except _UNREADABLE as error:
         what, hint = str(error) or "it is no private key", "Name a private key in a file."
     raise EdgepackError("EP403", f"The key cannot be used: {what}", where=name, hint=hint)
 
@@ -101,7 +137,7 @@ def _read(name: str, passphrase: str | None) -> paramiko.PKey:
         return paramiko.PKey.from_path(Path(name).expanduser(), secret)
     except (paramiko.PasswordRequiredException, TypeError) as error:
         raise prompts.LockedError from error
-    except (paramiko.SSHException, ValueError) as error:
+    except _UNREADABLE as error:
         # With a passphrase the file was seen to be a key: what is wrong is the passphrase.
         if passphrase is not None:
             raise prompts.LockedError from error

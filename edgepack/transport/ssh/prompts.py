@@ -26,16 +26,19 @@ _one_at_a_time = threading.Lock()
 _unlocked: dict[str, Any] = {}
 
 
-def unlocked(name: str, read: Callable[[str | None], Any]) -> Any:
+def unlocked(name: str, read: Callable[[str | None], Any], *, ask: bool = True) -> Any:
     """The key that `read(passphrase)` gives, asked for only when None raises `LockedError`.
 
-    Raises `NoTerminalError`, `LockedError` for a wrong passphrase, and whatever `read` raises.
+    Raises `NoTerminalError`, `LockedError` for a wrong passphrase, or for one that would have to
+    be asked for without `ask`, and whatever `read` raises.
     """
     with _one_at_a_time:
         if name not in _unlocked:
             try:
                 _unlocked[name] = read(None)
             except LockedError:
+                if not ask:
+                    raise
                 _unlocked[name] = read(_ask(f"Passphrase of {name}: "))
         return _unlocked[name]
 

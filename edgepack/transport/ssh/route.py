@@ -57,7 +57,7 @@ def connect(
     """
     pinned = links.pinned_keys(device)
     where = target(device)
-    types = links.algorithms(*(key.type for key in pinned))
+    types = links.algorithms(*(key.type for key in pinned if key.type in links.KEY_TYPES))
     try:
         link = open_link(device, where, timeout_s, counters, held, types, chain)
     except IncompatiblePeer as error:
@@ -98,6 +98,9 @@ def _straight(where: Target, timeout_s: float, counters: Counters) -> Any:
         return links.dial(where.host, where.port, timeout_s, counters)
     except OSError as error:
         raise links.unreachable(where.where, error.strerror or str(error)) from error
+    except ValueError as error:  # UnicodeError: a HostName with an empty or endless label
+        why = f"'{where.host}' is no name of a host ({error})"
+        raise links.unreachable(where.where, why) from error
 
 
 def _through_command(command: str, counters: Counters, held: ExitStack) -> Any:

@@ -10,12 +10,13 @@ from __future__ import annotations
 
 import getpass
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import paramiko
 
-from edgepack import config
+from edgepack import addresses, config
 from edgepack.errors import EdgepackError
 from edgepack.model import Device
 
@@ -48,7 +49,14 @@ class Target:
 
 
 def target(device: Device) -> Target:
-    """The device's target. EP104 when the OpenSSH configuration cannot be understood."""
+    """The device's target.
+
+    Raises:
+        EdgepackError: EP104 an OpenSSH configuration that cannot be understood or names what no
+            shell may see, EP105 a device with such words.
+    """
+    # Again, for devices that no registry has read; `Match exec` would run what they hold.
+    addresses.check(device)
     file = config.ssh_config_file()
     alias = device.host or device.name
     # What the registry says comes first, so it wins, also inside %p and %r of a ProxyCommand.
@@ -57,14 +65,16 @@ def target(device: Device) -> Target:
     try:
         text = "\n".join([*own, *_lines(file, file.parent, 0)])
         found = paramiko.SSHConfig.from_text(text).lookup(alias)
-        port = int(found.get("port", 22))
+        port = _port(found.get("port", "22"))
     except (paramiko.SSHException, ImportError, ValueError, KeyError, OSError) as error:
         raise _malformed(file, str(error)) from error
-    keys = (device.key,) if device.key else tuple(found.get("identityfile", ()))
+    keys = (device.key,) if device.key else tuple(found.get("identityfile", _default_keys()))
     proxy = next((key for key in found if key in ("proxyjump", "proxycommand")), "")
     proxy_value = found.get(proxy)
     if proxy_value is None or proxy_value.lower() == "none":
         proxy = ""
+    if proxy == "proxycommand":
+        _check_for_the_shell(found, file)
     return Target(
         host=found["hostname"],
         port=port,
@@ -74,6 +84,29 @@ def target(device: Device) -> Target:
         jump=proxy_value if proxy == "proxyjump" else None,
         command=proxy_value if proxy == "proxycommand" else None,
     )
+
+
+def _default_keys() -> tuple[str, ...]:
+    """What OpenSSH tries where nothing names a key: those of its default files that are there."""
+    folder = Path("~/.ssh").expanduser()
+    files = (folder / name for name in ("id_ed25519", "id_ecdsa", "id_rsa"))
+    return tuple(str(file) for file in files if file.is_file())
+
+
+def _port(text: str) -> int:
+    if not text.isdecimal() or not 0 < int(text) < 65536:
+        raise ValueError(f"Port {text}")
+    return int(text)
+
+
+def _check_for_the_shell(found: Mapping[str, str], file: Path) -> None:
+    """EP104 when what stands for %h and %r in the ProxyCommand is more than a word to a shell."""
+    for key, word in (
+        ("HostName", found["hostname"]),
+        ("User", found.get("user") or getpass.getuser()),
+    ):
+        if not addresses.is_plain(word):
+            raise _malformed(file, f"{key} {word!r} beside a ProxyCommand")
 
 
 def _lines(file: Path, folder: Path, depth: int) -> list[str]:
