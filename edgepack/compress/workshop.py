@@ -20,6 +20,7 @@ from edgepack.compress.network import Network
 from edgepack.compress.passes.base import Context, State
 from edgepack.compress.refusals import not_a_model
 from edgepack.compress.site import Site
+from edgepack.compress.user_code import module_digest
 from edgepack.data import Dataset
 from edgepack.data.dataset import Array
 from edgepack.errors import EdgepackError
@@ -107,7 +108,7 @@ class Workshop:
     def _allowed_code(self) -> str:
         """A digest of the code that the model may use: other code, other variants."""
         try:
-            return sources.module_digest(self._allow) if self._allow else ""
+            return module_digest(self._allow) if self._allow else ""
         except ImportError:
             return ""  # loading says so
 
