@@ -13,6 +13,7 @@ from edgepack.compress.structured import twin
 from edgepack.compress.structured.anatomy import Anatomy, Mask, analyse
 from edgepack.compress.structured.costs import Costs
 from edgepack.compress.structured.importance import Samples, Scores, score
+from edgepack.compress.structured.objective import objective
 from edgepack.compress.structured.repair import repair
 from edgepack.compress.structured.report import StructuredReport, describe, removed_share
 from edgepack.compress.structured.selection import Limits, choose, keep
@@ -188,7 +189,9 @@ def prune(
         current = _cut_once(anatomy, mask, data)
         if between is not None and step < steps:
             current = between(current, step)
-    notes = () if target is None or reached else (_missed(target),)
+    notes = _ranking(first, importance, data)
+    if target is not None and not reached:
+        notes = (*notes, _missed(target))
     return current, describe(first, analyse(trace(current)), notes)
 
 
@@ -266,6 +269,14 @@ def _one_target(
         return None
     measure, value = next(iter(said.items()))
     return Target(measure, value, latency_of)
+
+
+def _ranking(anatomy: Anatomy, importance: str, data: Samples | None) -> tuple[str, ...]:
+    """What did not go as asked when the channels were ranked."""
+    if importance != "taylor" or data is None:
+        return ()
+    note = objective(anatomy.graph.model, data).note
+    return (note,) if note else ()
 
 
 def _missed(target: Target) -> str:
