@@ -118,13 +118,6 @@ def test_channel_counts_are_the_profiles_multiples_unless_the_recipe_says(model,
     assert after == pytest.approx(0.6 * before, abs=1)
 
 
-def test_two_targets_or_none_are_refused(model, dataset, tmp_path):
-    for params in ({}, {"ratio": 0.5, "macs": 0.5}):
-        with pytest.raises(EdgepackError) as caught:
-            build(model, dataset, tmp_path, slim(**params))
-        assert caught.value.code == "EP105"
-
-
 def test_a_latency_target_is_met_and_no_more_is_cut_than_that_takes(model, dataset, cache):
     """By a clock that is not the machine's: a file takes as long as it has bytes."""
 
