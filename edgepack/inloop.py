@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import secrets
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from edgepack import fleet
+from edgepack import codec, fleet
 from edgepack import package as packages
 from edgepack.analysis import stats
 from edgepack.calibrating import DeviceCalibrator
@@ -38,6 +39,12 @@ QUICK = JobSettings(
     launches=1,
 )
 _NAME = "candidate"
+# What decides a latency: which board this is, and how files run on it.
+_BOARD = (
+    *("name", "transport", "host", "port", "host_keys", "jump"),
+    *("python", "runtime", "runtime_digest"),
+)
+_HOW = ("runtimes", "threads", "accelerator", "xnnpack", "delegate_options", "memory_limit_bytes")
 
 
 def site(
@@ -62,9 +69,20 @@ def site(
         has_data=data is not None,
         calibrator=calibrator,
         profile={"channel_multiple": max(t.profile.channel_multiple for t in targets)},
-        device=",".join(sorted(target.device.name for target in targets)),
+        device=_identity(targets),
         measure=lambda content: latency_s(content, targets, emit=emit),
     )
+
+
+def _identity(targets: Sequence[Target]) -> str:
+    """The boards and how they are set up, as one text: a board that was registered anew under
+    the same name, or runs files otherwise, is another place to measure."""
+    found = []
+    for target in targets:
+        device, profile = codec.to_json(target.device), codec.to_json(target.profile)
+        board = {name: device[name] for name in _BOARD}
+        found.append({**board, **{name: profile[name] for name in _HOW}})
+    return json.dumps(sorted(found, key=lambda one: str(one["name"])), sort_keys=True)
 
 
 def latency_s(content: bytes, targets: Sequence[Target], *, emit: Callable[[Event], None]) -> float:

@@ -51,7 +51,7 @@ def tools() -> Mapping[str, str]:
 def key(source_sha256: str, recipe: Recipe, data_digest: str, device: str = "") -> str:
     """The name of a variant's place in the cache (hex).
 
-    device: where the recipe's passes measure; it counts only where one of them does.
+    device: where the recipe's passes measure (`Site.device`); it counts only where one does.
     """
     document = {
         "source": source_sha256,

@@ -18,7 +18,8 @@ from edgepack.compress.native import quiet, tensorflow
 from edgepack.compress.network import KerasNetwork, Network, SavedModelNetwork
 from edgepack.compress.refusals import needs_code, not_a_model
 from edgepack.compress.safety import Allowed
-from edgepack.compress.sources import Source, bad_arch, import_from_here, split_arch
+from edgepack.compress.sources import Source, bad_arch, split_arch
+from edgepack.compress.user_code import import_from_here
 from edgepack.errors import EdgepackError
 
 Custom = dict[str, Any] | None

@@ -14,7 +14,8 @@ class Site:
     """Where the variants are to run, as far as building them depends on it.
 
     profile: values of the hardware profile that passes may take as defaults.
-    device, measure: a name, and what tells the p50 latency in seconds of a `.tflite` there.
+    device, measure: all that decides a latency there, as one text for the cache's keys; and
+    what tells the p50 latency in seconds of a `.tflite` there.
     has_data: the user's data are there and not here; calibrator: what tells ranges over them.
     """
 

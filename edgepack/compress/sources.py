@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-import importlib.util
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 
 from edgepack.compress.refusals import forbidden, not_a_model
 from edgepack.compress.safety.archives import is_pickle
+from edgepack.compress.user_code import module_digest
 from edgepack.errors import EdgepackError
 
 
@@ -102,12 +101,6 @@ def bad_arch(what: str, arch: str) -> EdgepackError:
     )
 
 
-def import_from_here() -> None:
-    """Let modules in the current folder be imported, as `python -m` does."""
-    if str(Path.cwd()) not in sys.path:
-        sys.path.insert(0, str(Path.cwd()))
-
-
 def _code_digest(arch: str) -> str:
     """SHA-256 over the module that `arch` names. EP105 when it cannot be found."""
     module, _ = split_arch(arch)
@@ -115,23 +108,3 @@ def _code_digest(arch: str) -> str:
         return module_digest(module)
     except ImportError as error:
         raise bad_arch(f"The module cannot be found: {error}", arch) from error
-
-
-def module_digest(module: str) -> str:
-    """SHA-256 over a module's file, or all of the package it is in; nothing is imported.
-
-    ImportError when there is no such module.
-    """
-    import_from_here()
-    try:
-        spec = importlib.util.find_spec(module.partition(".")[0])
-    except ValueError as error:
-        raise ImportError(str(error)) from error
-    if spec is None or spec.origin is None:
-        raise ImportError(f"no module named {module}")
-    folders = [Path(place) for place in spec.submodule_search_locations or ()]
-    files = sorted(file for folder in folders for file in folder.rglob("*.py"))
-    total = hashlib.sha256()
-    for file in files or [Path(spec.origin)]:
-        total.update(hashlib.sha256(file.read_bytes()).digest())
-    return total.hexdigest()

@@ -20,10 +20,11 @@ from edgepack.compress.network import Network
 from edgepack.compress.passes.base import Context, State
 from edgepack.compress.refusals import not_a_model
 from edgepack.compress.site import Site
+from edgepack.compress.user_code import module_digest
 from edgepack.data import Dataset
 from edgepack.data.dataset import Array
 from edgepack.errors import EdgepackError
-from edgepack.model import Agreement, Event, PassReport, Recipe, Signature, Variant
+from edgepack.model import Agreement, Event, PassReport, PassSpec, Recipe, Signature, Variant
 
 Emit = Callable[[Event], None]
 
@@ -53,6 +54,17 @@ def check_samples(macs: int | None) -> int:
 def replaces_outputs(recipe: Recipe) -> bool:
     """Whether a recipe's variant answers another question than the source (a new head)."""
     return any(passes.make(spec).replaces_outputs for spec in recipe.passes)
+
+
+def _leading_to(recipe: Recipe, count: int) -> tuple[PassSpec, ...]:
+    """All that the network after the first `count` passes hangs on.
+
+    A pass that measures does so through the converting one: another file, another cut.
+    """
+    first = recipe.passes[:count]
+    if any(passes.make(spec).measures for spec in first):
+        return (*first, recipe.passes[-1])
+    return first
 
 
 def event(kind: str, recipe: Recipe, message: str) -> Event:
@@ -99,15 +111,15 @@ class Workshop:
     def stages(self, recipe: Recipe) -> list[str]:
         """The names of the recipe's checkpoints: one after each pass but the last."""
         return [
-            self.key(replace(recipe, passes=recipe.passes[: index + 1]))
-            for index in range(len(recipe.passes) - 1)
+            self.key(replace(recipe, passes=_leading_to(recipe, count)))
+            for count in range(1, len(recipe.passes))
         ]
 
     @cached_property
     def _allowed_code(self) -> str:
         """A digest of the code that the model may use: other code, other variants."""
         try:
-            return sources.module_digest(self._allow) if self._allow else ""
+            return module_digest(self._allow) if self._allow else ""
         except ImportError:
             return ""  # loading says so
 

@@ -118,13 +118,6 @@ def test_channel_counts_are_the_profiles_multiples_unless_the_recipe_says(model,
     assert after == pytest.approx(0.6 * before, abs=1)
 
 
-def test_two_targets_or_none_are_refused(model, dataset, tmp_path):
-    for params in ({}, {"ratio": 0.5, "macs": 0.5}):
-        with pytest.raises(EdgepackError) as caught:
-            build(model, dataset, tmp_path, slim(**params))
-        assert caught.value.code == "EP105"
-
-
 def test_a_latency_target_is_met_and_no_more_is_cut_than_that_takes(model, dataset, cache):
     """By a clock that is not the machine's: a file takes as long as it has bytes."""
 
@@ -151,6 +144,25 @@ def test_what_a_latency_target_is_held_against_is_measured_on_the_device(
     assert site.measure is not None
     plain = build(model, dataset, cache, "float")
     assert 1e-6 < site.measure(plain.files[plain.variants[0].sha256].read_bytes()) < 60
+
+
+def test_a_measured_cut_belongs_to_the_file_that_was_measured(model, dataset, cache):
+    """What fits as int8 weights does not as float: the cut for one is not the other's."""
+
+    def took(content: bytes) -> float:
+        return len(content) / 1e9
+
+    site = Site(profile={"channel_multiple": 8}, device="board", measure=took)
+    dynamic = recipes.parse("dynamic")
+    small = build(model, dataset, cache, dynamic).variants[1].bytes
+    cut = slim(latency_ms=1.1 * small / 1e6, multiple=1)
+    light = replace(cut, name="light", passes=(cut.passes[0], *dynamic.passes))
+    events: list[Event] = []
+    _, whole, lean = build(model, dataset, cache, light, cut, site=site, events=events).variants
+    assert not any(event.message.startswith("already done") for event in events)
+    assert channels(whole)[1] == channels(whole)[0]
+    assert channels(lean)[1] < channels(lean)[0]
+    assert lean.bytes < 1.2 * small
 
 
 def test_a_latency_target_needs_a_device(model, dataset, tmp_path):

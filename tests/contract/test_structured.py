@@ -159,6 +159,24 @@ def test_a_latency_target_is_met_with_the_mildest_cut_on_the_staircase() -> None
     assert report.notes == ()
 
 
+def test_steps_towards_a_latency_take_the_same_share_each() -> None:
+    def latency_of(model: Any) -> float:
+        return float(model.count_params()) / 1e6
+
+    seen, whole = [], residual_net(64)
+
+    def between(model: Any, step: int) -> Any:
+        seen.append(latency_of(model) / latency_of(whole))
+        return model
+
+    options: dict[str, Any] = {"latency_of": latency_of, "multiple": 1, "between": between}
+    last, _ = prune(whole, latency=latency_of(whole) / 16, floor=0.01, steps=4, **options)
+    seen.append(latency_of(last) / latency_of(whole))
+    np.testing.assert_allclose(seen, [1 / 2, 1 / 4, 1 / 8, 1 / 16], rtol=0.1)
+    same, _ = prune(whole, latency=2 * latency_of(whole), steps=3, **options)
+    assert same.count_params() == whole.count_params()
+
+
 def test_an_unreachable_target_is_said() -> None:
     model, report = prune(residual_net(), ratio=0.95)
     assert "not reached" in report.notes[0]

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 # Enough for stable means of activations and gradients; more only takes longer.
 _SAMPLES = 512
+_TARGETS = ("ratio", "macs", "params", "latency_ms", "widths")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,8 +31,9 @@ class SlimParams:
         "taylor" (gradients on the training data) or "random" (a control).
     scope: rank channels over the whole network, or take the same share of each group.
     multiple: what stays of a group is a multiple of this; by default the profile's.
-    floor: the least share of a group that stays.
-    steps: cuts on the way to the target, with `recover` epochs of distillation between them.
+    floor: the least share of a group that stays, above 0.
+    steps: cuts on the way to the target, each a like part of it, with `recover` epochs of
+        distillation between them; for `widths` always one.
     """
 
     ratio: Annotated[float, Field(gt=0, lt=1)] | None = None
@@ -42,9 +44,19 @@ class SlimParams:
     importance: Literal["l1", "l2", "bn", "taylor", "random"] = "l2"
     scope: Literal["global", "layer"] = "global"
     multiple: Annotated[int, Field(ge=1)] = 8
-    floor: Annotated[float, Field(ge=0, le=1)] = 0.125
+    floor: Annotated[float, Field(gt=0, le=1)] = 0.125
     steps: Annotated[int, Field(ge=1, le=100)] = 1
     recover: Annotated[int, Field(ge=0, le=1000)] = 0
+
+    def __post_init__(self) -> None:
+        given = [name for name in _TARGETS if getattr(self, name) is not None]
+        if len(given) != 1:
+            what = " and ".join(given) or "none of them"
+            raise ValueError(f"give one of {', '.join(_TARGETS)}, not {what}")
+        if self.widths is not None and self.steps > 1:
+            raise ValueError("widths are reached in one step: leave steps at 1")
+        if self.recover and self.steps == 1:
+            raise ValueError("recover trains between steps: give 2 steps or more")
 
 
 class PruneStructured(Pass):

@@ -5,7 +5,7 @@ Read in this order:
 1. `atoms`: channels as integers, coupled by a union-find.
 2. `ledger` and `rules/`: what each kind of layer does to channels.
 3. `anatomy`: the units that can be cut, in groups, and what is kept whole and why.
-4. `importance` and `selection`: which units go; `costs`: what that saves.
+4. `importance` (`objective`: its loss) and `selection`: which units go; `costs`: what that saves.
 5. `surgery`: the smaller model; `repair`: its biases and batch normalizations.
 6. `layout`: groups, scores and kernels, for a search of widths.
 7. `api`: `prune`, or `plan_cut` and `apply_cut`; `report`: what was done.

@@ -13,6 +13,7 @@ from edgepack.compress.structured import twin
 from edgepack.compress.structured.anatomy import Anatomy, Mask, analyse
 from edgepack.compress.structured.costs import Costs
 from edgepack.compress.structured.importance import Samples, Scores, score
+from edgepack.compress.structured.objective import objective
 from edgepack.compress.structured.repair import repair
 from edgepack.compress.structured.report import StructuredReport, describe, removed_share
 from edgepack.compress.structured.selection import Limits, choose, keep
@@ -150,7 +151,8 @@ def prune(
         scope: "global", or "layer" for the same share of every group.
         multiple: what stays of a group is all of it or a multiple of this.
         floor: least share of a group that stays.
-        steps: how many cuts lead to the target, each re-ranking what is left.
+        steps: how many cuts lead to the target evenly, each re-ranking what is left; in a
+            latency each takes the same share.
         between: called with the model and the step's number (from 1) after every step but
             the last; what it returns goes on. A place to fine-tune.
         data: for "taylor", and to restore the statistics that later layers rely on.
@@ -176,6 +178,7 @@ def prune(
             raise
         return model, StructuredReport(notes=(f"nothing was cut: {error.what}",))
     first = analyse(trace(current))
+    start = _start(current, target, steps)
     reached = True
     for step in range(1, steps + 1):
         anatomy = analyse(trace(current))
@@ -183,12 +186,14 @@ def prune(
         if target is None:
             mask = keep(anatomy, scores, widths or {})
         else:
-            goal = _step_target(first, anatomy, target, step / steps)
+            goal = _step_target(first, anatomy, target, step / steps, start)
             mask, reached = _mask(anatomy, scores, limits, goal)
         current = _cut_once(anatomy, mask, data)
         if between is not None and step < steps:
             current = between(current, step)
-    notes = () if target is None or reached else (_missed(target),)
+    notes = _ranking(first, importance, data)
+    if target is not None and not reached:
+        notes = (*notes, _missed(target))
     return current, describe(first, analyse(trace(current)), notes)
 
 
@@ -230,10 +235,25 @@ def _by_latency(anatomy: Anatomy, target: Target) -> Callable[[Mask], float]:
     return reduction
 
 
-def _step_target(first: Anatomy, now: Anatomy, target: Target, progress: float) -> Target:
-    """The share to take of what is left now, so that the steps go down evenly in all."""
+def _start(model: Any, target: Target | None, steps: int) -> float:
+    """The latency that several steps go down from; 0 where none is needed."""
+    if steps == 1 or target is None or target.measure != "latency":
+        return 0.0
+    assert target.latency_of is not None
+    return target.latency_of(model)
+
+
+def _step_target(
+    first: Anatomy, now: Anatomy, target: Target, progress: float, start: float
+) -> Target:
+    """What to take of what is left now, so that the steps go down evenly in all.
+
+    start: the latency before the first step; each step takes the same share of a latency.
+    """
     if target.measure == "latency":
-        return target
+        if progress == 1 or start <= target.value:
+            return target
+        return replace(target, value=start * (target.value / start) ** progress)
     left = 1 - target.value * progress
     before, here = _size(first, target.measure), _size(now, target.measure)
     return replace(target, value=min(max(0.0, 1 - left * before / max(1, here)), 1 - 1e-9))
@@ -266,6 +286,14 @@ def _one_target(
         return None
     measure, value = next(iter(said.items()))
     return Target(measure, value, latency_of)
+
+
+def _ranking(anatomy: Anatomy, importance: str, data: Samples | None) -> tuple[str, ...]:
+    """What did not go as asked when the channels were ranked."""
+    if importance != "taylor" or data is None:
+        return ()
+    note = objective(anatomy.graph.model, data).note
+    return (note,) if note else ()
 
 
 def _missed(target: Target) -> str:

@@ -24,9 +24,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from edgepack.compress.graph import feed
 from edgepack.compress.structured.anatomy import Anatomy, Group
 from edgepack.compress.structured.ledger import Role, Slot
+from edgepack.compress.structured.objective import objective, run
 from edgepack.errors import EdgepackError, did_you_mean
 
 Scores = npt.NDArray[np.float64]
@@ -40,8 +40,8 @@ KINDS = ("l1", "l2", "bn", "taylor", "random")
 class Samples:
     """Data for importance and statistics: inputs by name (first axis: samples), and labels.
 
-    labels: integers or one-hot for a classifier, else targets; None where there are none,
-    then the Taylor score uses half the squared outputs as its loss.
+    labels: of one of the outputs: class numbers, one-hot, 0 or 1, or real values; None where
+    there are none, then the Taylor score uses half the squared outputs as its loss.
     """
 
     inputs: Mapping[str, npt.NDArray[Any]]
@@ -133,15 +133,17 @@ def _taylor(anatomy: Anatomy, samples: Samples | None) -> Scores:
         )
     import tensorflow as tf
 
+    model, goal = anatomy.graph.model, objective(anatomy.graph.model, samples)
     slots = [slot for slot in anatomy.slots if slot.role is Role.IN]
     variables = [slot.op.weights[slot.weight].value for slot in slots]
     total = np.zeros(anatomy.units)
     batch = min(samples.batch, _TAYLOR_BATCH)
     for start in range(0, samples.count, batch):
-        stop = start + batch
+        rows = slice(start, start + batch)
+        labels = None if samples.labels is None else samples.labels[rows]
         with tf.GradientTape() as tape:
             tape.watch(variables)
-            value = _loss(anatomy.graph.model, samples, slice(start, stop))
+            value = goal.loss(run(model, samples, rows), labels)
         gradients = tape.gradient(
             value, variables, unconnected_gradients=tf.UnconnectedGradients.ZERO
         )
@@ -150,23 +152,3 @@ def _taylor(anatomy: Anatomy, samples: Samples | None) -> Scores:
             _gather(anatomy, change, slot, _value(slot) * np.asarray(gradient))
         total += np.abs(change)
     return total
-
-
-def _loss(model: Any, samples: Samples, chosen: slice) -> Any:
-    """Cross-entropy for a classifier with labels, mean squared error for other targets."""
-    import keras
-
-    outputs = keras.tree.flatten(
-        model(feed(model, {k: v[chosen] for k, v in samples.inputs.items()}))
-    )
-    if samples.labels is None:
-        return sum(keras.ops.mean(keras.ops.square(output)) for output in outputs) / 2
-    output, labels = outputs[0], samples.labels[chosen]
-    if np.issubdtype(labels.dtype, np.integer) and labels.ndim == 1:
-        sums_to_one = np.allclose(np.sum(output, axis=-1), 1.0, atol=1e-3)
-        return keras.ops.mean(
-            keras.losses.sparse_categorical_crossentropy(
-                labels, output, from_logits=not sums_to_one
-            )
-        )
-    return keras.ops.mean(keras.ops.square(output - labels))

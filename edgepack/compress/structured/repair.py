@@ -25,6 +25,8 @@ from edgepack.compress.structured.rules.registry import kind_of
 
 # The kinds whose kernel is (..., in, out) and whose bias adds what a constant input gives.
 _BIASED = ("Dense", "Conv1D", "Conv2D", "Conv3D")
+# So few samples on their own have too small a variance: that of one is zero.
+_FEW = 16
 
 
 def repair(anatomy: Anatomy, mask: Mask, model: Any, samples: Samples) -> None:
@@ -41,9 +43,12 @@ def repair(anatomy: Anatomy, mask: Mask, model: Any, samples: Samples) -> None:
 
 
 def batches(samples: Samples) -> Iterator[dict[str, npt.NDArray[Any]]]:
-    """The samples' inputs, batch by batch."""
-    for start in range(0, samples.count, samples.batch):
-        yield {k: v[start : start + samples.batch] for k, v in samples.inputs.items()}
+    """The samples' inputs, batch by batch; a few left over join the batch before them."""
+    starts = list(range(0, samples.count, samples.batch))
+    if len(starts) > 1 and samples.count - starts[-1] < min(_FEW, samples.batch):
+        starts.pop()
+    for start, stop in zip(starts, [*starts[1:], samples.count], strict=True):
+        yield {name: values[start:stop] for name, values in samples.inputs.items()}
 
 
 def _add_means_to_biases(anatomy: Anatomy, mask: Mask, model: Any, samples: Samples) -> None:
@@ -114,9 +119,12 @@ def _estimate_batch_norms(model: Any, samples: Samples) -> None:
     )
     runner = rebuild(replace(graph, calls=calls), lambda op, name: op)
     momenta = [op.momentum for op in learning]
-    for number, batch in enumerate(batches(samples)):
+    seen = 0
+    for batch in batches(samples):
+        size = len(next(iter(batch.values())))
         for op in learning:
-            op.momentum = number / (number + 1)
+            op.momentum = seen / (seen + size)  # a batch counts by its samples
         runner(feed(runner, batch))
+        seen += size
     for op, momentum in zip(learning, momenta, strict=True):
         op.momentum = momentum
