@@ -20,7 +20,6 @@ def examine(session: "Session", message: Dict[str, Any]) -> None:
     """Answer a `doctor` message; imports nothing while another session measures."""
     names, probe_names, sys_path = doctor.read(message)
     home = agent_home()
-    BlobStore(home)  # makes the home, or says why it cannot be
     missing = None
     try:
         sys_path = list(provisioned.resolve(home, sys_path))
@@ -28,14 +27,18 @@ def examine(session: "Session", message: Dict[str, Any]) -> None:
         missing, sys_path = error.what, []
     busy = None
     facts: Dict[str, Any] = {}
+    ask: Optional[doctor.Ask] = _asker(session, sys_path)
     try:
+        BlobStore(home)  # makes the home, or says why it cannot be
         with session.leased(home, "doctor", 0.0, PROBE_S):
-            facts = doctor.examine(names, probe_names, home, _asker(session, sys_path))
+            facts = doctor.examine(names, probe_names, home, ask)
     except AgentError as error:
-        if error.code != "EP410":
+        if error.code == "EP410":
+            busy, ask = error.what, None
+        elif error.code != "EP406" or not home.is_dir():
             raise
-        busy = error.what
-        facts = doctor.examine(names, probe_names, home, None)
+        # A full disk holds no lease, and is just what a person must be told of.
+        facts = doctor.examine(names, probe_names, home, ask)
     session.send({"event": "facts", "facts": dict(facts, busy=busy, missing_runtime=missing)})
 
 
