@@ -12,7 +12,7 @@ from contextlib import ExitStack
 import stamina
 
 from edgepack import agent, config, transport
-from edgepack.errors import Abandoned, EdgepackError
+from edgepack.errors import Abandoned, EdgepackError, unexpected
 from edgepack.fleet.conversation import Conversation
 from edgepack.fleet.report import Collector, DeviceReport, failure_of
 from edgepack.model import Event, Failure, Job, Transfer
@@ -35,6 +35,10 @@ _INTERRUPTED = Failure(
 )
 
 
+class _Unheard(BaseException):
+    """`emit` raised, which is no failure of a device: its cause ends the run."""
+
+
 def run_jobs(
     jobs: Sequence[Job],
     *,
@@ -45,8 +49,9 @@ def run_jobs(
 ) -> Iterator[DeviceReport]:
     """Run each job on its device; yield the reports as the devices finish.
 
-    A device that fails does not raise: its variants come back as unreachable, failed or timed
-    out, with the reason. `emit` is called by one thread at a time. KeyboardInterrupt, or
+    A device that fails does not raise, not even by an error that nobody foresaw: its variants
+    come back as unreachable, failed or timed out, with the reason. `emit` is called by one
+    thread at a time; what it raises is raised here. KeyboardInterrupt, or
     setting `cancel`, asks every agent to stop and keeps what was measured: the reports still
     come, then KeyboardInterrupt is raised again. A second one is raised at once.
 
@@ -79,7 +84,7 @@ def run_jobs(
                 cancel.set()
                 continue
             for future in done:
-                yield future.result()
+                yield _outcome(future)
     finally:
         if pending:  # left early: the caller's event is only set where something is cut short
             cancel.set()
@@ -93,9 +98,19 @@ def _serialized(emit: Emit) -> Emit:
 
     def emit_locked(event: Event) -> None:
         with lock:
-            emit(event)
+            try:
+                emit(event)
+            except Exception as error:
+                raise _Unheard from error
 
     return emit_locked
+
+
+def _outcome(future: Future[DeviceReport]) -> DeviceReport:
+    error = future.exception()
+    if isinstance(error, _Unheard) and error.__cause__ is not None:
+        raise error.__cause__
+    return future.result()
 
 
 def run_job(
@@ -105,7 +120,7 @@ def run_job(
     cancel: threading.Event,
     turnstile: threading.Semaphore,
 ) -> DeviceReport:
-    """Run one job on its device, from connecting to the report. Does not raise EdgepackError.
+    """Run one job on its device, from connecting to the report. Raises no Exception of its own.
 
     turnstile: held from connecting until the agent runs.
     """
@@ -115,7 +130,10 @@ def run_job(
         held.enter_context(turnstile)
         if cancel.is_set():
             return not_run(job, None)
-        return _run_connected(job, emit, connect_timeout_s, cancel, held.close)
+        try:
+            return _run_connected(job, emit, connect_timeout_s, cancel, held.close)
+        except Exception as error:  # a net: no device's bug costs another one its results
+            return not_run(job, _failed(job, error, emit))
 
 
 def _run_connected(
@@ -135,9 +153,8 @@ def _run_connected(
         )
         bundle = agent.bundle()
         session = _connect(job, link, agent.command(job.device, bundle), emit, connect_timeout_s)
-    except EdgepackError as error:
-        _tell_failed(job, error, emit)
-        return not_run(job, failure_of(error), time.monotonic() - began)
+    except Exception as error:
+        return not_run(job, _failed(job, error, emit), time.monotonic() - began)
     if link.counters.cipher:
         _tell(job, emit, "log", f"connected, encrypted with {link.counters.cipher}")
     talk = Conversation(
@@ -186,14 +203,13 @@ def _check_trust(job: Job) -> None:
 def _hold(talk: Conversation, session: Session, job: Job, emit: Emit) -> Failure | None:
     try:
         talk.run()
-    except EdgepackError as error:
+        session.close()
+    except Exception as error:
         session.kill()
-        _tell_failed(job, error, emit)
-        return failure_of(error)
+        return _failed(job, error, emit)
     except BaseException:
         session.kill()
         raise
-    session.close()
     return None
 
 
@@ -216,8 +232,11 @@ def _connect(
     raise AssertionError("stamina either returns or raises")
 
 
-def _tell_failed(job: Job, error: EdgepackError, emit: Emit) -> None:
-    _tell(job, emit, "failed", str(error))
+def _failed(job: Job, error: Exception, emit: Emit) -> Failure:
+    """The error as the device's failure, told."""
+    known = error if isinstance(error, EdgepackError) else unexpected(error)
+    _tell(job, emit, "failed", str(known))
+    return failure_of(known)
 
 
 def _tell(job: Job, emit: Emit, kind: str, text: str) -> None:
