@@ -14,6 +14,7 @@ import stamina
 from edgepack import agent, config, transport
 from edgepack.errors import Abandoned, EdgepackError, unexpected
 from edgepack.fleet.conversation import Conversation
+from edgepack.fleet.gateways import Gateways
 from edgepack.fleet.report import Collector, DeviceReport, failure_of
 from edgepack.model import Event, Failure, Job, Transfer
 from edgepack.transport.base import Session, Transport
@@ -66,11 +67,11 @@ def run_jobs(
     one_at_a_time = _serialized(emit)
     interrupted, patient = False, True
     pool = ThreadPoolExecutor(min(_MOST, len(jobs)), thread_name_prefix="device")
-    turnstile = threading.BoundedSemaphore(width)
+    turnstile, gateways = threading.BoundedSemaphore(width), Gateways()
     pending: set[Future[DeviceReport]] = set()
     try:
         pending = {
-            pool.submit(run_job, job, one_at_a_time, connect_timeout_s, cancel, turnstile)
+            pool.submit(run_job, job, one_at_a_time, connect_timeout_s, cancel, turnstile, gateways)
             for job in jobs
         }
         while pending:
@@ -119,21 +120,23 @@ def run_job(
     connect_timeout_s: float,
     cancel: threading.Event,
     turnstile: threading.Semaphore,
+    gateways: Gateways | None = None,
 ) -> DeviceReport:
     """Run one job on its device, from connecting to the report. Raises no Exception of its own.
 
-    turnstile: held from connecting until the agent runs.
+    turnstile: held from connecting until the agent runs. gateways: a place at the device's own
+    is held all the time, and waited for before the turnstile.
     """
-    if cancel.is_set():
-        return not_run(job, None)
-    with ExitStack() as held:
-        held.enter_context(turnstile)
+    try:
         if cancel.is_set():
             return not_run(job, None)
-        try:
+        with (gateways or Gateways()).place(job.device), ExitStack() as held:
+            held.enter_context(turnstile)
+            if cancel.is_set():
+                return not_run(job, None)
             return _run_connected(job, emit, connect_timeout_s, cancel, held.close)
-        except Exception as error:  # a net: no device's bug costs another one its results
-            return not_run(job, _failed(job, error, emit))
+    except Exception as error:  # a net: no device's bug costs another one its results
+        return not_run(job, _failed(job, error, emit))
 
 
 def _run_connected(
