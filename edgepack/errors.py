@@ -107,6 +107,26 @@ class Abandoned(KeyboardInterrupt):
     """The second Ctrl-C: the process ends at once, whatever is still under way."""
 
 
+def unexpected(error: Exception) -> EdgepackError:
+    """What nobody foresaw in one device's work, as that device's failure: EP502.
+
+    So that it costs no other device its results. The traceback goes to the log "edgepack" at
+    DEBUG; where it happened is told in any case, as nothing listens there by default.
+    """
+    import logging
+    import traceback
+    from pathlib import Path
+
+    logging.getLogger("edgepack").debug("unexpected: %s", error, exc_info=error)
+    calls = traceback.extract_tb(error.__traceback__)[-3:]
+    return EdgepackError(
+        "EP502",
+        f"Unexpected: {type(error).__name__}: {str(error)[:300]}",
+        where=" > ".join(f"{Path(call.filename).name}:{call.lineno}" for call in calls) or None,
+        hint="Please report it, with this text (and, from Python, the log 'edgepack' at DEBUG).",
+    )
+
+
 def did_you_mean(name: str, known: list[str]) -> str:
     """One sentence that names the nearest of `known`, or lists them."""
     import difflib

@@ -1,14 +1,13 @@
 """The blob store: files named by their SHA-256, resumed where a transfer broke off."""
 
 import contextlib
-import errno
 import hashlib
 import os
 from pathlib import Path
 from typing import Dict, Iterable, List, NoReturn, Optional, Tuple
 
 from edgepack_agent import cache
-from edgepack_agent.errors import AgentError
+from edgepack_agent.errors import AgentError, unwritable
 from edgepack_agent.job import Blob
 
 HEADROOM = 16 << 20  # left free on the disk beside the blobs
@@ -211,10 +210,4 @@ def _private(path: str, flags: int) -> int:
 
 
 def _refuse(error: OSError) -> NoReturn:
-    """Turn an error of the file system into one with a code."""
-    full = error.errno in (errno.ENOSPC, errno.EDQUOT)
-    raise AgentError(
-        "EP406" if full else "EP502",
-        "the blob store cannot be written: %s" % error,
-        "Free some space, or point EDGEPACK_AGENT_HOME at a folder that can be written.",
-    ) from None
+    raise unwritable("the blob store", error) from None

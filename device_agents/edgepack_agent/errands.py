@@ -1,6 +1,6 @@
 """What a host asks for beside a job: how this device is, taking files or a runtime in, ranges."""
 
-import shutil
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Callable, Dict, List, Optional
 
@@ -20,7 +20,6 @@ def examine(session: "Session", message: Dict[str, Any]) -> None:
     """Answer a `doctor` message; imports nothing while another session measures."""
     names, probe_names, sys_path = doctor.read(message)
     home = agent_home()
-    BlobStore(home)  # makes the home, or says why it cannot be
     missing = None
     try:
         sys_path = list(provisioned.resolve(home, sys_path))
@@ -28,14 +27,18 @@ def examine(session: "Session", message: Dict[str, Any]) -> None:
         missing, sys_path = error.what, []
     busy = None
     facts: Dict[str, Any] = {}
+    ask: Optional[doctor.Ask] = _asker(session, sys_path)
     try:
+        BlobStore(home)  # makes the home, or says why it cannot be
         with session.leased(home, "doctor", 0.0, PROBE_S):
-            facts = doctor.examine(names, probe_names, home, _asker(session, sys_path))
+            facts = doctor.examine(names, probe_names, home, ask)
     except AgentError as error:
-        if error.code != "EP410":
+        if error.code == "EP410":
+            busy, ask = error.what, None
+        elif error.code != "EP406" or not home.is_dir():
             raise
-        busy = error.what
-        facts = doctor.examine(names, probe_names, home, None)
+        # A full disk holds no lease, and is just what a person must be told of.
+        facts = doctor.examine(names, probe_names, home, ask)
     session.send({"event": "facts", "facts": dict(facts, busy=busy, missing_runtime=missing)})
 
 
@@ -45,13 +48,13 @@ def bring(session: "Session", message: Dict[str, Any]) -> None:
     home = agent_home()
     provisioned.refuse_code(home, "a runtime from the host")
     with session.leased(home, plan.owner, plan.wait_s, UNPACK_S):
-        folder = provisioned.folder(home, plan.digest)
-        fresh = not folder.is_dir()
+        provisioned.remove_unfinished(home)
+        fresh = not provisioned.folder(home, plan.digest).is_dir()
         store = BlobStore(home)
         session.receive(plan.blobs if fresh else (), store)
         if fresh:
-            provision.unpack(plan, store, home, _asker(session, [], UNPACK_S))
-            _try_out(session, plan, folder)
+            ask = _asker(session, [], UNPACK_S)
+            provision.unpack(plan, store, home, ask, partial(_try_out, session, plan.runtime))
             provisioned.remove_unused(home, plan.digest)
     session.send({"event": "provisioned", "digest": plan.digest, "fresh": fresh})
 
@@ -126,14 +129,13 @@ def _refuse_unsigned(home: Path) -> None:
         )
 
 
-def _try_out(session: "Session", plan: provision.Plan, folder: Path) -> None:
-    """Import what was unpacked; AgentError EP405, and it is removed, when that fails."""
-    found = doctor.runtime(plan.runtime, _asker(session, [str(folder)]))
+def _try_out(session: "Session", name: str, folder: Path) -> None:
+    """Import what was unpacked. AgentError EP405 when that fails."""
+    found = doctor.runtime(name, _asker(session, [str(folder)]))
     if found["unusable"] is not None:
-        shutil.rmtree(str(folder))
         raise AgentError(
             "EP405",
-            "%s was brought and does not work here: %s" % (plan.runtime, found["unusable"]),
+            "%s was brought and does not work here: %s" % (name, found["unusable"]),
             "Try another version: edgepack device provision NAME --runtime NAME==VERSION",
         )
 

@@ -11,11 +11,11 @@ import fcntl
 import json
 import os
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Callable, Dict, Iterator, Optional
 
-from edgepack_agent.errors import AgentError
+from edgepack_agent.errors import AgentError, unwritable
 
 TTL_S = 30.0  # a holder that has not renewed for so long has lost the board
 _POLL_S = 0.2
@@ -40,7 +40,7 @@ class Lease:
 
         work_s: how long the holder expects to need it at most, for others to read. `check` is
         called while it waits, first with a sentence and then with None; it may raise.
-        Raises AgentError EP410 when it stays taken.
+        Raises AgentError EP410 when it stays taken, EP406 when the disk is full.
         """
         deadline = time.monotonic() + wait_s
         said = False
@@ -48,7 +48,10 @@ class Lease:
             with self._locked() as lock:
                 holder = self._holder(lock)
                 if holder is None:
-                    self._take(lock, work_s)
+                    try:
+                        self._take(lock, work_s)
+                    except OSError as error:
+                        raise unwritable("the lease", error) from None
                     return
             left = max(0.0, float(holder.get("ends", 0)) - now())
             if time.monotonic() >= deadline:
@@ -118,13 +121,22 @@ class Lease:
             "ends": now() + work_s,
         }
         fresh = self._home / "lease.new"
-        fd = os.open(str(fresh), os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-        with os.fdopen(fd, "wb") as file:
-            file.write(json.dumps(record).encode("utf-8"))
-            file.flush()
-            os.fsync(file.fileno())  # a token that a power cut takes back would be given twice
+        try:
+            _write_synced(fresh, json.dumps(record).encode("utf-8"))
+        except OSError:
+            with suppress(OSError):
+                fresh.unlink()
+            raise
         fresh.replace(self._home / "lease")
         _write_expiry(lock, now() + TTL_S)
+
+
+def _write_synced(path: Path, data: bytes) -> None:
+    fd = os.open(str(path), os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(fd, "wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())  # a token that a power cut takes back would be given twice
 
 
 def _read_expiry(lock: int) -> float:

@@ -98,11 +98,14 @@ def compile_all(folder: str, target: str) -> None:
     compileall.compile_dir(folder, ddir=target, quiet=2, rx=re.compile(r"/tests/"), force=True)
 
 
-def unpack(plan: Plan, store: BlobStore, home: Path, ask: Ask) -> None:
+def unpack(
+    plan: Plan, store: BlobStore, home: Path, ask: Ask, try_out: Callable[[Path], None]
+) -> None:
     """Unpack the plan's wheels, whose blobs are all there; `ask` has a worker do something.
 
-    All or nothing: the folder gets its name when everything in it is written and synced. The
-    wheels themselves are deleted then. AgentError EP406 no space, EP409 a bad wheel.
+    All or nothing: the folder gets its name when everything in it is written and synced, and
+    `try_out` of it did not raise: what has its name is not looked at again. The wheels
+    themselves are deleted before. AgentError EP406 no space, EP409 a bad wheel.
     """
     target = folder(home, plan.digest)
     part = target.with_name("%s.%d.part" % (plan.digest, os.getpid()))
@@ -117,6 +120,9 @@ def unpack(plan: Plan, store: BlobStore, home: Path, ask: Ask) -> None:
         # A child compiles: here, one large file would keep the agent from saying that it lives.
         ask({"do": "compile", "folder": str(part), "target": str(target)})
         os.sync()
+        for wheel in plan.wheels:
+            store.path(wheel.blob.sha256).unlink()
+        try_out(part)
         part.replace(target)
     except OSError as error:
         raise AgentError(
@@ -126,8 +132,6 @@ def unpack(plan: Plan, store: BlobStore, home: Path, ask: Ask) -> None:
         ) from None
     finally:
         shutil.rmtree(str(part), ignore_errors=True)
-    for wheel in plan.wheels:
-        store.path(wheel.blob.sha256).unlink()
 
 
 def _check_size(plan: Plan, store: BlobStore) -> None:

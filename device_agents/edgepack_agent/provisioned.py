@@ -74,8 +74,16 @@ def packages(sys_path: Sequence[str]) -> List[str]:
     return found
 
 
+def remove_unfinished(home: Path) -> None:
+    """Remove what a cut left half unpacked. Under the lease only: nobody else unpacks then."""
+    import shutil
+
+    for part in (home / "runtimes").glob("*.part"):
+        shutil.rmtree(str(part), ignore_errors=True)
+
+
 def remove_unused(home: Path, keep: str, age_s: float = UNUSED_S) -> int:
-    """Remove runtimes, and what was never finished, that nobody used for `age_s` seconds.
+    """Remove runtimes that nobody used for `age_s` seconds.
 
     keep: the digest that stays. Returns how many went.
     """

@@ -235,15 +235,14 @@ def examine_devices(patterns: tuple[str, ...], ask_password: bool, as_json: bool
     """
     from concurrent.futures import ThreadPoolExecutor
 
-    from edgepack.doctor import Level, diagnose, document
+    from edgepack.doctor import Level, diagnose_registered, document
 
     registry = _registry()
     chosen = registry.select(patterns) if patterns else registry.all()
-    profiles = [config.load_profile(each.profile) for each in chosen]
     if ask_password:
         chosen = [replace(each, ask_password=True) for each in chosen]
     with ThreadPoolExecutor(_WIDTH) as pool:
-        diagnoses = list(pool.map(diagnose, chosen, profiles))
+        diagnoses = list(pool.map(diagnose_registered, chosen))
     if as_json:
         click.echo(json.dumps(document(diagnoses), indent=1))
     else:
@@ -272,6 +271,7 @@ def provision_devices(patterns: tuple[str, ...], runtime: str | None, ask_passwo
     """Bring a runtime to devices that need no network, no pip and no root for it.
 
     The wheels are found with this machine's pip and pushed over SSH; runs use them from then on.
+    This machine, `local`, is left out of what a pattern chooses: it has a runtime.
     A device that fails does not keep the others from theirs; the exit code is then the last
     failure's.
     """
@@ -279,11 +279,14 @@ def provision_devices(patterns: tuple[str, ...], runtime: str | None, ask_passwo
 
     registry = _registry()
     chosen = registry.select(patterns)
-    if any(each.name == LOCAL for each in chosen):
+    others = [each for each in chosen if each.name != LOCAL]
+    if LOCAL in patterns or not others:
         hint = "Install another into the environment of edgepack: pip install."
         raise EdgepackError("EP105", "'local' uses the runtime beside edgepack.", hint=hint)
+    if len(others) < len(chosen):
+        click.echo("local is left out: it uses the runtime beside edgepack", err=True)
     code = ExitCode.OK
-    for each in chosen:
+    for each in others:
         try:
             _provision_one(registry, each, runtime, ask_password)
         except EdgepackError as error:

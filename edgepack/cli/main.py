@@ -15,6 +15,7 @@ from typing import Any
 import click
 
 from edgepack import __version__
+from edgepack.cli import pipes
 from edgepack.errors import Abandoned, EdgepackError, ExitCode, did_you_mean
 
 _ALLOCATIONS = 50_000
@@ -82,6 +83,16 @@ class LazyGroup(click.Group):
             ctx.fail(f"No such command '{args[0]}'. {did_you_mean(args[0], list(COMMANDS))}")
         return super().resolve_command(ctx, args)
 
+    def invoke(self, ctx: click.Context) -> Any:
+        """Like click's, which takes every broken pipe for our output's and ends with 1 silently.
+
+        Ours never break (`pipes`), and 1 is a failed gate.
+        """
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError as error:
+            raise RuntimeError("a broken pipe that is none of our output") from error
+
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """The list of commands, from `COMMANDS` alone."""
         with formatter.section("Commands"):
@@ -142,6 +153,7 @@ def _bug(error: BaseException) -> int:
 def main(args: list[str] | None = None) -> Any:
     """Run the command line and exit the process with one of `errors.ExitCode`."""
     gc.set_threshold(_ALLOCATIONS)
+    pipes.outlive_readers()
     sys.exit(_run(args))
 
 
@@ -160,10 +172,6 @@ def _run(args: list[str] | None) -> int:
             os._exit(int(ExitCode.INTERRUPTED))  # without waiting for what is under way
         click.echo("interrupted", err=True)
         return int(ExitCode.INTERRUPTED)
-    except BrokenPipeError:
-        # The reader of our output went away (for example `| head`): not an error of ours.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return int(ExitCode.OK)
     except Exception as error:  # the boundary: whatever is left is a bug
         return _bug(error)
 

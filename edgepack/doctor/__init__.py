@@ -4,18 +4,27 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
+from edgepack import config
 from edgepack.doctor import checks
 from edgepack.doctor.checks import Finding, Level
-from edgepack.errors import EdgepackError
+from edgepack.errors import EdgepackError, unexpected
 from edgepack.fleet.errand import Errand
 from edgepack.fleet.messages import provisioned_path
 from edgepack.model import Device, Profile
 from edgepack.transport import events
 
-__all__ = ["Diagnosis", "Finding", "Level", "diagnose", "document", "rows"]
+__all__ = [
+    "Diagnosis",
+    "Finding",
+    "Level",
+    "diagnose",
+    "diagnose_registered",
+    "document",
+    "rows",
+]
 
 _PINGS = 5
 _PING_S = 15.0
@@ -37,7 +46,7 @@ class Diagnosis:
 
 
 def diagnose(device: Device, profile: Profile, *, connect_timeout_s: float = 10.0) -> Diagnosis:
-    """Ask the device how it is. Never raises EdgepackError: what goes wrong is a finding."""
+    """Ask the device how it is. Raises no Exception: what goes wrong is a finding."""
     try:
         with Errand(device, connect_timeout_s=connect_timeout_s) as errand:
             round_trip_s, skew_s = _time(errand)
@@ -56,6 +65,20 @@ def diagnose(device: Device, profile: Profile, *, connect_timeout_s: float = 10.
             )
     except EdgepackError as error:
         return Diagnosis(device=device, findings=checks.not_connected(error))
+    except Exception as error:  # a net: no device's bug costs another one its findings
+        return Diagnosis(device=device, findings=(checks.stopped("edgepack", unexpected(error)),))
+
+
+def diagnose_registered(device: Device) -> Diagnosis:
+    """As `diagnose`, by the profile that the registry names: one that is gone is a finding."""
+    try:
+        profile = config.load_profile(device.profile)
+    except EdgepackError as error:
+        named = f" Device '{device.name}' names it in {config.devices_file()}."
+        finding = checks.stopped("profile", error)
+        finding = replace(finding, todo=finding.todo + named)
+        return Diagnosis(device=device, findings=(finding,))
+    return diagnose(device, profile)
 
 
 def _time(errand: Errand) -> tuple[float, float]:

@@ -63,9 +63,13 @@ def not_connected(error: EdgepackError) -> tuple[Finding, ...]:
     order = ["reach", "host key", "login"]
     failed = stages.get(error.code, "agent")
     passed = order[: order.index(failed)] if failed in order else order
+    return (*(_ok(check, "passed") for check in passed), stopped(failed, error))
+
+
+def stopped(check: str, error: EdgepackError) -> Finding:
+    """The finding of an error that ended the examination."""
     what = f"{error.code}: {error.what}" + (f" ({error.where})" if error.where else "")
-    bad = Finding(check=failed, level=Level.FAIL, found=what, todo=error.hint)
-    return (*(_ok(check, "passed") for check in passed), bad)
+    return _fail(check, what, error.hint)
 
 
 def judge(facts: Mapping[str, Any], profile: Profile) -> tuple[Finding, ...]:

@@ -9,9 +9,10 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import ExitStack
 
 from edgepack import agent, config, transport
-from edgepack.errors import Abandoned, EdgepackError
+from edgepack.errors import Abandoned, EdgepackError, unexpected
 from edgepack.fleet.connecting import ATTEMPTS, connect
 from edgepack.fleet.conversation import Conversation
+from edgepack.fleet.gateways import Gateways
 from edgepack.fleet.report import Collector, DeviceReport, failure_of
 from edgepack.model import Event, Failure, Job, Transfer
 from edgepack.transport.base import Session, Transport
@@ -26,6 +27,10 @@ _INTERRUPTED = Failure(
 )
 
 
+class _Unheard(BaseException):
+    """`emit` raised, which is no failure of a device: its cause ends the run."""
+
+
 def run_jobs(
     jobs: Sequence[Job],
     *,
@@ -36,8 +41,9 @@ def run_jobs(
 ) -> Iterator[DeviceReport]:
     """Run each job on its device; yield the reports as the devices finish.
 
-    A device that fails does not raise: its variants come back as unreachable, failed or timed
-    out, with the reason. `emit` is called by one thread at a time. KeyboardInterrupt, or
+    A device that fails does not raise, not even by an error that nobody foresaw: its variants
+    come back as unreachable, failed or timed out, with the reason. `emit` is called by one
+    thread at a time; what it raises is raised here. KeyboardInterrupt, or
     setting `cancel`, asks every agent to stop and keeps what was measured: the reports still
     come, then KeyboardInterrupt is raised again. A second one is raised at once.
 
@@ -52,11 +58,11 @@ def run_jobs(
     one_at_a_time = _serialized(emit)
     interrupted, patient = False, True
     pool = ThreadPoolExecutor(min(_MOST, len(jobs)), thread_name_prefix="device")
-    turnstile = threading.BoundedSemaphore(width)
+    turnstile, gateways = threading.BoundedSemaphore(width), Gateways()
     pending: set[Future[DeviceReport]] = set()
     try:
         pending = {
-            pool.submit(run_job, job, one_at_a_time, connect_timeout_s, cancel, turnstile)
+            pool.submit(run_job, job, one_at_a_time, connect_timeout_s, cancel, turnstile, gateways)
             for job in jobs
         }
         while pending:
@@ -70,7 +76,7 @@ def run_jobs(
                 cancel.set()
                 continue
             for future in done:
-                yield future.result()
+                yield _outcome(future)
     finally:
         if pending:  # left early: the caller's event is only set where something is cut short
             cancel.set()
@@ -84,9 +90,19 @@ def _serialized(emit: Emit) -> Emit:
 
     def emit_locked(event: Event) -> None:
         with lock:
-            emit(event)
+            try:
+                emit(event)
+            except Exception as error:
+                raise _Unheard from error
 
     return emit_locked
+
+
+def _outcome(future: Future[DeviceReport]) -> DeviceReport:
+    error = future.exception()
+    if isinstance(error, _Unheard) and error.__cause__ is not None:
+        raise error.__cause__
+    return future.result()
 
 
 def run_job(
@@ -95,18 +111,23 @@ def run_job(
     connect_timeout_s: float,
     cancel: threading.Event,
     turnstile: threading.Semaphore,
+    gateways: Gateways | None = None,
 ) -> DeviceReport:
-    """Run one job on its device, from connecting to the report. Does not raise EdgepackError.
+    """Run one job on its device, from connecting to the report. Raises no Exception of its own.
 
-    turnstile: held from connecting until the agent runs.
+    turnstile: held from connecting until the agent runs. gateways: a place at the device's own
+    is held all the time, and waited for before the turnstile.
     """
-    if cancel.is_set():
-        return not_run(job, None)
-    with ExitStack() as held:
-        held.enter_context(turnstile)
+    try:
         if cancel.is_set():
             return not_run(job, None)
-        return _run_connected(job, emit, connect_timeout_s, cancel, held.close)
+        with (gateways or Gateways()).place(job.device), ExitStack() as held:
+            held.enter_context(turnstile)
+            if cancel.is_set():
+                return not_run(job, None)
+            return _run_connected(job, emit, connect_timeout_s, cancel, held.close)
+    except Exception as error:  # a net: no device's bug costs another one its results
+        return not_run(job, _failed(job, error, emit))
 
 
 def _run_connected(
@@ -125,9 +146,8 @@ def _run_connected(
             local_home=str(config.cache_dir() / "device"),
         )
         session = _session(job, link, emit, connect_timeout_s)
-    except EdgepackError as error:
-        _tell_failed(job, error, emit)
-        return not_run(job, failure_of(error), time.monotonic() - began)
+    except Exception as error:
+        return not_run(job, _failed(job, error, emit), time.monotonic() - began)
     if link.counters.cipher:
         _tell(job, emit, "log", f"connected, encrypted with {link.counters.cipher}")
     talks: list[Conversation] = []
@@ -152,8 +172,7 @@ def _run_connected(
             break  # the cut is what happened to it
     failure = _INTERRUPTED if talk.cancelled else None
     if failed is not None:
-        failure = failure_of(failed)
-        _tell_failed(job, failed, emit)
+        failure = _failed(job, failed, emit)
     counters = link.counters
     return DeviceReport(
         device=job.device.name,
@@ -185,24 +204,24 @@ def _check_trust(job: Job) -> None:
         )
 
 
-def _hold(talk: Conversation, session: Session) -> EdgepackError | None:
+def _hold(talk: Conversation, session: Session) -> Exception | None:
     """Talk the session through and end it; what it failed of, None when the agent was done."""
     try:
         talk.run()
-    except EdgepackError as error:
+        session.close()
+    except Exception as error:
         session.kill()
         return error
     except BaseException:
         session.kill()
         raise
-    session.close()
     return None
 
 
-def _cut_while_pushing(talk: Conversation, failed: EdgepackError | None) -> bool:
+def _cut_while_pushing(talk: Conversation, failed: Exception | None) -> bool:
     """Whether the way to the device was lost before it had all files: nothing was measured, and
     what has come stays there, so that going on costs little. A measurement is never repeated."""
-    lost = failed is not None and failed.code == "EP407"
+    lost = isinstance(failed, EdgepackError) and failed.code == "EP407"
     return lost and talk.greeted and talk.pushed_at is None
 
 
@@ -213,8 +232,11 @@ def _session(job: Job, link: Transport, emit: Emit, timeout_s: float) -> Session
     return connect(link, agent.command(job.device, agent.bundle()), timeout_s, again)
 
 
-def _tell_failed(job: Job, error: EdgepackError, emit: Emit) -> None:
-    _tell(job, emit, "failed", str(error))
+def _failed(job: Job, error: Exception, emit: Emit) -> Failure:
+    """The error as the device's failure, told."""
+    known = error if isinstance(error, EdgepackError) else unexpected(error)
+    _tell(job, emit, "failed", str(known))
+    return failure_of(known)
 
 
 def _tell(job: Job, emit: Emit, kind: str, text: str) -> None:

@@ -162,3 +162,35 @@ def test_a_disk_that_fills_up_meanwhile(small_disk: Path) -> None:
         host.rest()
         assert host.exit_code() == 1
     assert not list((small_disk / "home" / "blobs").iterdir())
+
+
+def fill(disk: Path) -> None:
+    """Not a byte is left."""
+    handle = os.open(disk / "filler", os.O_WRONLY | os.O_CREAT)
+    with pytest.raises(OSError, match="No space"):
+        while True:
+            os.write(handle, bytes(1 << 20))
+    os.close(handle)
+
+
+def test_a_disk_without_a_free_byte_is_told(small_disk: Path, job: Job) -> None:
+    fill(small_disk)
+    (small_disk / "blobs").mkdir()
+    with Host(small_disk) as host:
+        host.send(job()[0])
+        error = host.until("error")
+        assert (error["code"], host.exit_code()) == ("EP406", 1)
+        assert "Free some space" in error["hint"]
+    assert not (small_disk / "lease.new").exists()
+
+
+def test_the_doctor_tells_of_a_full_disk(small_disk: Path) -> None:
+    fill(small_disk)
+    asked = {"runtimes": ["ai-edge-litert"], "probes": ["generic"], "sys_path": []}
+    with Host(small_disk) as host:
+        host.send({"type": "doctor", **asked})
+        facts = host.until("facts")["facts"]
+        assert host.rest()[-1]["event"] == "done"
+    assert facts["disk"]["free_bytes"] == 0
+    assert facts["busy"] is None
+    assert facts["runtimes"][0]["unusable"] is None, "it was tried"

@@ -122,6 +122,24 @@ def test_a_runtime_that_does_not_import_is_taken_away_again(home: Path) -> None:
     assert left(home) == []
 
 
+def test_a_cut_before_it_was_tried_counts_for_nothing(home: Path, tmp_path: Path) -> None:
+    """The first try ends the agent; what it leaves is neither taken for whole nor kept."""
+    marker = tmp_path / "tried"
+    fatal = (
+        f"import os, pathlib\nmarker = pathlib.Path({str(marker)!r})\n"
+        "if not marker.exists():\n    marker.touch()\n    os.kill(os.getppid(), 9)\n"
+    )
+    content = wheel({**RUNTIME, "tflite_runtime/interpreter.py": fatal + "Interpreter = int\n"})
+    cut = provision(home, content)
+    assert marker.exists()
+    assert not [event for event in cut if event["event"] == "provisioned"]
+    assert [name.rsplit(".", 1)[1] for name in left(home)] == ["part"]
+    events = provision(home, content)
+    done = next(event for event in events if event["event"] == "provisioned")
+    assert done["fresh"]
+    assert left(home) == [done["digest"]]
+
+
 @pytest.mark.parametrize(
     "changed",
     [
@@ -175,10 +193,7 @@ def test_runtimes_that_nobody_used_for_a_month_go(tmp_path: Path) -> None:
         folder.mkdir(parents=True)
         (folder / provisioned.MANIFEST).write_text("[]")
         os.utime(folder / provisioned.MANIFEST, (1, 1))
-    unfinished = tmp_path / "runtimes" / "x.1.part"
-    unfinished.mkdir()
-    os.utime(unfinished, (1, 1))
     provisioned.resolve(tmp_path, [provisioned.PREFIX + names["b"]])
-    assert provisioned.remove_unused(tmp_path, keep=names["a"]) == 3
+    assert provisioned.remove_unused(tmp_path, keep=names["a"]) == 2
     left = sorted(folder.name for folder in (tmp_path / "runtimes").iterdir())
     assert left == [names["a"], names["b"]]

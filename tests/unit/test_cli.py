@@ -1,12 +1,18 @@
 """The command line's promises: quick help, exit codes, coded errors, no traceback."""
 
+import errno
+import os
 import subprocess
 import sys
 from pathlib import Path
 
+import click
 import pytest
 
+from edgepack import config
 from edgepack.cli import main as entry
+from edgepack.model import Device
+from edgepack.registry import Registry
 from edgepack.store import open_store
 from tests import builders
 
@@ -122,3 +128,40 @@ def test_a_bug_exits_70_and_says_so(monkeypatch, capsys):
     monkeypatch.setitem(entry.COMMANDS, "profile", ("edgepack.cli.profile", "nothing", "x"))
     assert entry._run(["profile"]) == 70
     assert "bug" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+@pytest.mark.parametrize(
+    ("args", "code"),
+    [
+        (["profile", "ls"], 0),
+        (["--help"], 0),
+        (["device", "provision", "local"], 2),
+        (["device", "doctor", "gone", "--json"], 4),
+    ],
+)
+def test_a_reader_that_went_away_changes_no_exit_code(args, code, unbuffered):
+    """As in `edgepack gate | true`, where 1 would be a failed gate."""
+    Registry(config.devices_file()).add(Device(name="gone", profile="vanished"))
+    ours, theirs = os.pipe()
+    os.close(ours)
+    done = subprocess.run(
+        [sys.executable, "-m", "edgepack.cli.main", *args],
+        stdout=theirs,
+        stderr=theirs if code == 2 else subprocess.PIPE,
+        env={**os.environ, "PYTHONUNBUFFERED": unbuffered},
+    )
+    os.close(theirs)
+    assert done.returncode == code
+    assert not done.stderr
+
+
+def test_a_broken_pipe_elsewhere_is_no_verdict(monkeypatch, capsys):
+    def command():
+        raise BrokenPipeError(errno.EPIPE, "some socket")
+
+    broken = click.Command("break", callback=command)
+    monkeypatch.setattr("edgepack.cli.profile.broken", broken, raising=False)
+    monkeypatch.setitem(entry.COMMANDS, "profile", ("edgepack.cli.profile", "broken", "x"))
+    assert entry._run(["profile"]) == 70
+    assert "some socket" in capsys.readouterr().err

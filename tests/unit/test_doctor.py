@@ -12,9 +12,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edgepack import config, doctor, wheels
+from edgepack.cli import device as device_command
+from edgepack.cli import main as entry
 from edgepack.doctor import checks
 from edgepack.errors import EdgepackError
 from edgepack.model import Device
+from edgepack.registry import Registry
 
 SCHEMA = json.loads((Path(doctor.__file__).parent / "schema" / "doctor.schema.json").read_text())
 
@@ -168,3 +171,48 @@ def test_the_document_is_the_committed_schema() -> None:
     assert document["status"] == "fail"
     assert [each["status"] for each in document["devices"]] == ["ok", "fail"]
     assert json.loads(json.dumps(document)) == document
+
+
+def test_an_error_nobody_foresaw_is_one_devices_finding(monkeypatch: pytest.MonkeyPatch) -> None:
+    def unforeseen(*_: object, **__: object) -> None:
+        raise ZeroDivisionError("by what")
+
+    monkeypatch.setattr(doctor, "Errand", unforeseen)
+    found = doctor.diagnose_registered(Device(name="pi", profile="raspberry-pi-4"))
+    (finding,) = found.findings
+    assert found.level is doctor.Level.FAIL
+    assert "EP502: Unexpected: ZeroDivisionError: by what" in finding.found
+    assert finding.todo
+
+
+def test_a_profile_that_is_gone_is_one_devices_finding(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("EDGEPACK_HOME", str(tmp_path))
+    registry = Registry(config.devices_file())
+    registry.add(Device(name="gone", profile="vanished"))
+    assert entry._run(["device", "doctor", "local", "gone", "--json"]) == 4
+    local, gone = json.loads(capsys.readouterr().out)["devices"]
+    assert "disk" in [row["check"] for row in local["checks"]]
+    (row,) = gone["checks"]
+    assert (row["check"], row["status"], row["found"][:5]) == ("profile", "fail", "EP103")
+    assert "'gone'" in row["todo"]
+    assert str(config.devices_file()) in row["todo"]
+
+
+def test_provisioning_all_leaves_this_machine_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("EDGEPACK_HOME", str(tmp_path))
+    tried: list[str] = []
+    monkeypatch.setattr(
+        device_command, "_provision_one", lambda _registry, known, *_: tried.append(known.name)
+    )
+    assert entry._run(["device", "provision", "*"]) == 2, "nothing but this machine"
+    Registry(config.devices_file()).add(Device(name="pi", profile="raspberry-pi-4"))
+    capsys.readouterr()
+    assert entry._run(["device", "provision", "*"]) == 0
+    assert tried == ["pi"]
+    assert "local is left out" in capsys.readouterr().err
+    assert entry._run(["device", "provision", "pi", "local"]) == 2
+    assert "EP105" in capsys.readouterr().err

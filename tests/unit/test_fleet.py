@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-import io
 import os
-import random
 import signal
 import subprocess
 import sys
 import textwrap
-import threading
 import time
-import zipfile
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -20,53 +16,9 @@ from pathlib import Path
 import pytest
 
 from edgepack import agent
-from edgepack.agent import AgentBundle
 from edgepack.fleet import DeviceReport, run_jobs
-from edgepack.model import (
-    Blob,
-    Device,
-    Event,
-    Job,
-    JobSettings,
-    Profile,
-    Recipe,
-    RuntimeSpec,
-    Signature,
-    Status,
-    Variant,
-)
-
-CONTENT = random.Random(0).randbytes(5000)
-SHA = hashlib.sha256(CONTENT).hexdigest()
-
-# What every scripted agent begins with; `say` and `hear` are the protocol's two directions.
-PRELUDE = """
-import base64, hashlib, json, os, sys, time, zlib
-def say(event, **fields):
-    text = json.dumps(dict(fields, event=event))
-    sys.stdout.write(chr(30) + text + chr(10))
-    sys.stdout.flush()
-def hear():
-    return json.loads(sys.stdin.buffer.readline() or b"{}")
-def hello(**changes):
-    digest = hashlib.sha256(open(sys.argv[0], "rb").read()).hexdigest()
-    say("hello", **dict(dict(protocol=1, agent="0", digest=digest, python="3", arch="x",
-                             pid=1, time=0.0), **changes))
-def start():
-    hello()
-    job = hear()
-    say("need", blobs=[], free_bytes=1)
-    return job
-def pack(*values):
-    raw = b"".join(value.to_bytes(8, "little") for value in values)
-    return base64.b64encode(zlib.compress(raw)).decode()
-def samples(round=0, variant="int8"):
-    say("samples", variant=variant, round=round, start_ns=0, ns=pack(10, 20))
-def result(**changes):
-    say("result", **dict(dict(variant="int8", status="ok", rounds=1), **changes))
-def done():
-    say("done", seconds=1.0, cancelled=False)
-"""
+from edgepack.model import Event, Job, Status
+from tests.scripted import CONTENT, SHA, make_job, scripted
 
 
 @pytest.fixture(autouse=True)
@@ -76,25 +28,7 @@ def _home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def job(tmp_path: Path) -> Job:
-    file = tmp_path / "model.tflite"
-    file.write_bytes(CONTENT)
-    variant = Variant(
-        name="int8",
-        recipe=Recipe(name="int8"),
-        sha256=SHA,
-        bytes=len(CONTENT),
-        gzip_bytes=1,
-        signature=Signature(inputs=(), outputs=()),
-    )
-    return Job(
-        job_id="test",
-        device=Device(name="here", profile="p", transport="local", python=sys.executable),
-        profile=Profile(name="p", title="", arch=(), runtimes=(RuntimeSpec(name="x"),)),
-        variants=(variant,),
-        data=None,
-        blobs=(Blob(sha256=SHA, bytes=len(CONTENT), path=str(file)),),
-        settings=JobSettings(),
-    )
+    return make_job(tmp_path)
 
 
 @pytest.fixture
@@ -102,19 +36,11 @@ def run(job: Job, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], DeviceRepo
     """Runs the job with an agent that is this script."""
 
     def run_with(script: str) -> DeviceReport:
-        bundle = _scripted(script)
+        bundle = scripted(script)
         monkeypatch.setattr(agent, "bundle", lambda: bundle)
         return next(iter(run_jobs([job], emit=lambda event: None)))
 
     return run_with
-
-
-def _scripted(script: str) -> AgentBundle:
-    buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w") as archive:
-        archive.writestr("__main__.py", PRELUDE + textwrap.dedent(script))
-    data = buffer.getvalue()
-    return AgentBundle(sha256=hashlib.sha256(data).hexdigest(), data=data)
 
 
 Run = Callable[[str], DeviceReport]
@@ -145,7 +71,7 @@ def test_a_proper_agent_gives_a_measurement(run: Run) -> None:
 def test_whoever_watches_hears_of_rounds_now_and_then(
     job: Job, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    bundle = _scripted("""
+    bundle = scripted("""
         start()
         for number in range(100):
             samples(number)
@@ -249,7 +175,7 @@ def test_a_slow_shell_gets_no_heartbeat_before_the_agent(
     slow = tmp_path / "python"
     slow.write_text(f'#!/bin/sh\nsleep 1.5\nexec {sys.executable} "$@"\n')
     slow.chmod(0o755)
-    bundle = _scripted("start(); samples(); result(); done()")
+    bundle = scripted("start(); samples(); result(); done()")
     monkeypatch.setattr(agent, "bundle", lambda: bundle)
     device = replace(job.device, python=str(slow))
     (report,) = run_jobs([replace(job, device=device)], emit=lambda event: None)
@@ -302,7 +228,7 @@ def test_a_package_file_that_is_gone_is_an_error(run: Run, job: Job) -> None:
 
 
 def test_ctrl_c_keeps_what_was_measured(job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
-    bundle = _scripted("""
+    bundle = scripted("""
         start()
         samples()
         say("progress", stage="measure", variant="int8", done=1, total=2)
@@ -356,21 +282,3 @@ def _eventually(condition: Callable[[], object]) -> object:
         assert time.monotonic() < end
         time.sleep(0.02)
     return value
-
-
-def test_many_devices_run_at_once_and_emit_one_at_a_time(
-    job: Job, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    bundle = _scripted("start(); samples(); result(); done()")
-    monkeypatch.setattr(agent, "bundle", lambda: bundle)
-    inside = threading.Lock()
-
-    def emit(event: Event) -> None:
-        assert inside.acquire(blocking=False)
-        time.sleep(0.001)
-        inside.release()
-
-    jobs = [replace(job, device=replace(job.device, name=f"d{n}")) for n in range(8)]
-    reports = list(run_jobs(jobs, emit=emit, width=4))
-    assert {report.device for report in reports} == {f"d{n}" for n in range(8)}
-    assert all(report.failure is None for report in reports)
