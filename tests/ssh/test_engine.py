@@ -71,7 +71,7 @@ def test_a_ctrl_c_ends_what_runs_elsewhere(board: Sshd, cluster: Any, tmp_path: 
     while len(board.processes()) < 3:  # the agent, and a worker for each variant
         assert process.poll() is None
         time.sleep(0.1)
-    time.sleep(2.0)  # loaded, and some rounds
+    time.sleep(10.0)  # loaded, warmed up, and some rounds: 2 s do where nothing else runs
     process.send_signal(signal.SIGINT)
     said, progress = process.communicate(timeout=100)
     assert process.returncode == 130, progress
