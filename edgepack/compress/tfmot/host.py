@@ -12,7 +12,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -195,4 +195,4 @@ def _with_weights(network: KerasNetwork, weights: Mapping[str, list[Array]]) -> 
     keras = importlib.import_module(network.framework)
     model = keras.models.clone_model(network.model)
     bridge.write_weights(model, bridge.read_weights(network.model) | dict(weights))
-    return KerasNetwork(model=model, framework=network.framework)
+    return replace(network, model=model)
