@@ -145,13 +145,20 @@ def test_the_loss_is_the_cross_entropy_of_the_labels(
 
 
 def test_a_class_for_each_pixel_is_trained_on(keras: Any, tmp_path: Path) -> None:
-    """Through the worker: labels of an image's shape, with a class axis in the output alone."""
+    """Through the worker: labels of an image's shape, with a class axis in the output alone;
+    and a frozen layer, which is pruned and so has to recover like the others."""
     network = _network(keras, pixels=True)
+    network.model.get_layer("conv").trainable = False
     data = _data(np.random.default_rng(0).integers(0, 3, (ROWS, 4, 4)))
     step = PruneMagnitude({"steps": 2, "batch_size": 16})
     state, report = step.run(State(network=network), _context(network, data, tmp_path))
     assert state.network.sparsity() == pytest.approx(0.5, abs=0.1)
     assert not any("source model" in note for note in report.notes)
+    assert isinstance(state.network, KerasNetwork)
+    conv = state.network.model.get_layer("conv")
+    kept = conv.get_weights()[0] != 0
+    assert (conv.get_weights()[0] != network.model.get_layer("conv").get_weights()[0])[kept].any()
+    assert not conv.trainable
 
 
 def test_quality_between_passes_is_told_without_test_labels(keras: Any) -> None:
