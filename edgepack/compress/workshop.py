@@ -11,7 +11,7 @@ from functools import cached_property
 from pathlib import Path
 
 from edgepack import data as datasets
-from edgepack.compress import checking, heldback, loading, passes, recipes, sources
+from edgepack.compress import batches, checking, heldback, loading, passes, recipes, sources
 from edgepack.compress.cache import key
 from edgepack.compress.checkpoints import Checkpoints
 from edgepack.compress.explaining import why_worse
@@ -116,9 +116,11 @@ class Workshop:
 
     @cached_property
     def network(self) -> Network:
-        """The source network."""
+        """The source network, which takes any number of samples at a time."""
         self._emit(Event(kind="progress", stage="build", message=f"loading {self.source.path}"))
-        return loading.load(self.source, self._allow)
+        network = loading.load(self.source, self._allow)
+        with loading.allowed(network, self._allow):
+            return batches.freed(network, str(self.source.path))
 
     @cached_property
     def dataset(self) -> Dataset:
