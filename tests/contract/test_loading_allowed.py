@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import sys
 from pathlib import Path
 from typing import Any
@@ -43,17 +44,17 @@ def test_lambda_runs_once_the_user_names_its_module(
 
 
 @pytest.mark.tensorflow
+@pytest.mark.parametrize("framework", ["keras", "tf_keras"])
 def test_passes_copy_layers_with_code_that_the_user_allowed(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    framework: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import keras
-
+    keras = importlib.import_module(framework)
     (tmp_path / "my_passes.py").write_text("def bent(x):\n    return x * x\n")
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(tmp_path)
     import my_passes
 
-    image = keras.Input((8, 8, 1), name="image")
+    image = keras.layers.Input((8, 8, 1), name="image")
     x = keras.layers.Conv2D(32, 3, activation=my_passes.bent)(image)
     x = keras.layers.Conv2D(32, 3)(keras.layers.Lambda(lambda x: x * 2)(x))
     x = keras.layers.Dense(3, name="label")(keras.layers.GlobalAveragePooling2D()(x))
@@ -71,7 +72,7 @@ def test_passes_copy_layers_with_code_that_the_user_allowed(
     assert slim.params < whole.params
     network = loading.load(sources.identify(str(tmp_path / "m.keras")), "my_passes")
     assert isinstance(network, KerasNetwork)
-    with loading.allowed(network, None), pytest.raises(TypeError, match="bent"):
+    with loading.allowed(network, None), pytest.raises((TypeError, ValueError), match="bent"):
         keras.models.clone_model(network.model)
 
 
