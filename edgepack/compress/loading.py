@@ -10,6 +10,8 @@ from __future__ import annotations
 import importlib
 import re
 import tempfile
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +47,27 @@ def load(source: Source, allow_custom_objects: str | None = None) -> Network:
     if not network.inputs or not network.outputs:
         raise not_a_model("it has no inputs or outputs", str(source.path))
     return network
+
+
+@contextmanager
+def allowed(network: Network, allow_custom_objects: str | None) -> Iterator[None]:
+    """Meanwhile layers can be made again from what the user allowed when loading them.
+
+    Passes copy layers by their configurations, which takes the module's classes, and Lambda
+    layers where a module was named; without one, nothing that was refused is let in.
+    """
+    custom = _custom_objects(allow_custom_objects)
+    if custom is None or not isinstance(network, KerasNetwork):
+        yield
+        return
+    with ExitStack() as scopes:
+        # A Keras 2 network may be cut as its Keras 3 twin.
+        for framework in {"keras", network.framework}:
+            keras = importlib.import_module(framework)
+            lib = importlib.import_module(f"{framework}.src.saving.serialization_lib")
+            scopes.enter_context(keras.utils.custom_object_scope(custom))
+            scopes.enter_context(lib.SafeModeScope(safe_mode=False))  # no public name
+        yield
 
 
 def _read(source: Source, custom: Custom, allowed: Allowed | None) -> Network:

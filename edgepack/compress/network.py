@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -69,10 +69,14 @@ class Network(ABC):
 
 @dataclass(frozen=True, kw_only=True)
 class KerasNetwork(Network):
-    """A Keras 3 ("keras") or Keras 2 ("tf_keras") model with fixed inputs."""
+    """A Keras 3 ("keras") or Keras 2 ("tf_keras") model with fixed inputs.
+
+    output_names: what the outputs are called where the layers that make them are not to say.
+    """
 
     model: Any
     framework: str
+    output_names: tuple[str, ...] | None = None
 
     @cached_property
     def inputs(self) -> tuple[TensorSpec, ...]:  # type: ignore[override]
@@ -81,8 +85,8 @@ class KerasNetwork(Network):
 
     @cached_property
     def outputs(self) -> tuple[TensorSpec, ...]:  # type: ignore[override]
-        """One for each output, by the name of the layer that makes it."""
-        return _specs(self.model.outputs)
+        """One for each output, by the name of the layer that makes it or `output_names`."""
+        return _specs(self.model.outputs, self.output_names)
 
     @cached_property
     def _function(self) -> Any:
@@ -181,6 +185,17 @@ class SavedModelNetwork(Network):
         return folder
 
 
+def named_as(network: Network, source: Network) -> Network:
+    """The network with its outputs called as the source's, which it was made from.
+
+    A pass that inlines nested models or replaces layers has other layers make the outputs.
+    """
+    names = tuple(spec.name for spec in source.outputs)
+    if not isinstance(network, KerasNetwork) or len(network.outputs) != len(names):
+        return network
+    return replace(network, output_names=names)
+
+
 def _input_structure(model: Any) -> Any:
     """The tensor, list or dict of tensors that the model is called with."""
     try:
@@ -196,8 +211,11 @@ def _tensor_name(tensor: Any) -> str:
     return str(operation.name)
 
 
-def _specs(tensors: Any) -> tuple[TensorSpec, ...]:
-    """Specs of Keras tensors; a layer with several outputs gets numbered names."""
+def _specs(tensors: Any, given: tuple[str, ...] | None = None) -> tuple[TensorSpec, ...]:
+    """Specs of Keras tensors by names that are given, or by the layers that make them; a layer
+    with several outputs gets numbered names."""
+    if given is not None:
+        return tuple(_spec(name, tensor) for name, tensor in zip(given, tensors, strict=True))
     names: list[str] = []
     for tensor in tensors:
         base = _tensor_name(tensor)

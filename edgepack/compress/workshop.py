@@ -11,12 +11,12 @@ from functools import cached_property
 from pathlib import Path
 
 from edgepack import data as datasets
-from edgepack.compress import checking, heldback, loading, passes, recipes, sources
+from edgepack.compress import batches, checking, heldback, loading, passes, recipes, sources
 from edgepack.compress.cache import key
 from edgepack.compress.checkpoints import Checkpoints
 from edgepack.compress.explaining import why_worse
 from edgepack.compress.inspect import Summary
-from edgepack.compress.network import Network
+from edgepack.compress.network import Network, named_as
 from edgepack.compress.passes.base import Context, State
 from edgepack.compress.refusals import not_a_model
 from edgepack.compress.site import Site
@@ -128,9 +128,11 @@ class Workshop:
 
     @cached_property
     def network(self) -> Network:
-        """The source network."""
+        """The source network, which takes any number of samples at a time."""
         self._emit(Event(kind="progress", stage="build", message=f"loading {self.source.path}"))
-        return loading.load(self.source, self._allow)
+        network = loading.load(self.source, self._allow)
+        with loading.allowed(network, self._allow):
+            return batches.freed(network, str(self.source.path))
 
     @cached_property
     def dataset(self) -> Dataset:
@@ -185,7 +187,8 @@ class Workshop:
             calibrator=self.site.calibrator,
             data_on_devices=self.site.has_data,
         )
-        state, reports = self._passed(recipe, context)
+        with loading.allowed(self.network, self._allow):
+            state, reports = self._passed(recipe, context)
         content = state.tflite
         if content is None:
             raise AssertionError(f"recipe '{recipe.name}' has no converting pass")
@@ -202,16 +205,36 @@ class Workshop:
             quality=score,
         )
         if replaces_outputs(recipe):
-            # Its outputs mean something else than the source's: there is nothing to agree on.
-            return _variant(recipe, content, checked.summary, None, tuple(reports)), content
+            return self._renewed(recipe, content, checked, state, tuple(reports)), content
         agreement = checking.agreement(self.reference, checked.outputs)
-        _refuse_wrong_float(recipe, agreement)
+        if [spec.name for spec in recipe.passes] == [recipes.FLOAT]:
+            _refuse_wrong_float(agreement, "source")
         if self.site.has_data:
             # Calibrated for data that are elsewhere, it need not agree on random inputs.
             return _variant(recipe, content, checked.summary, None, tuple(reports)), content
         variant = _variant(recipe, content, checked.summary, agreement, tuple(reports))
         causes = why_worse(state, context, agreement, self._drop(score))
         return replace(variant, warnings=(*variant.warnings, *causes)), content
+
+    def _renewed(
+        self,
+        recipe: Recipe,
+        content: bytes,
+        checked: checking.Checked,
+        state: State,
+        lineage: tuple[PassReport, ...],
+    ) -> Variant:
+        """A variant whose outputs mean something else than the source's, with which there is
+        nothing to agree on: the file is held against the network that was trained."""
+        trained = state.network.predict(self.check_inputs)
+        agreement = checking.agreement(trained, checked.outputs)
+        if recipe.passes[-1].name == recipes.FLOAT:
+            _refuse_wrong_float(agreement, "trained network")
+        variant = _variant(recipe, content, checked.summary, None, lineage)
+        if self.site.has_data:  # calibrated for data that are elsewhere
+            return variant
+        found = _disagreement(agreement, "trained network")
+        return replace(variant, warnings=(*variant.warnings, *found))
 
     def _passed(self, recipe: Recipe, context: Context) -> tuple[State, list[PassReport]]:
         """All passes run, going on from the last one that an earlier build finished."""
@@ -220,6 +243,7 @@ class Workshop:
         found = self.checkpoints.last(names)
         if found is not None:
             index, state, reports = found
+            state = replace(state, network=named_as(state.network, self.network))
             first = index + 1
             done = ", ".join(spec.name for spec in recipe.passes[:first])
             self._emit(event("log", recipe, f"already done: {done}"))
@@ -227,6 +251,7 @@ class Workshop:
             spec = recipe.passes[index]
             context.progress(spec.name, index, len(recipe.passes))
             state, report = passes.make(spec).run(state, context)
+            state = replace(state, network=named_as(state.network, self.network))
             if report.quality is None and state.tflite is None:
                 score = heldback.quality(state.network, context.dataset, recipe.seed)
                 report = replace(report, quality=score)
@@ -267,13 +292,12 @@ class Workshop:
         return None if source is None else source - score
 
 
-def _refuse_wrong_float(recipe: Recipe, agreement: Agreement) -> None:
-    """Every comparison hangs on the float reference: it must compute what the source does."""
-    plain = [spec.name for spec in recipe.passes] == [recipes.FLOAT]
-    if plain and agreement.snr_db is not None and agreement.snr_db < checking.FLOAT_SNR_DB:
+def _refuse_wrong_float(agreement: Agreement, owner: str) -> None:
+    """Every comparison hangs on the float file: it must compute what `owner` does."""
+    if agreement.snr_db is not None and agreement.snr_db < checking.FLOAT_SNR_DB:
         raise EdgepackError(
             "EP205",
-            "The converted float model does not compute what the source computes "
+            f"The converted float model does not compute what the {owner} computes "
             f"(signal to noise {agreement.snr_db:.1f} dB)",
             hint="The converter mistook a layer; look for random or stateful layers.",
         )
@@ -305,10 +329,14 @@ def _variant(
 def _warnings(agreement: Agreement | None, lineage: Sequence[PassReport]) -> tuple[str, ...]:
     """What a user should read: the passes' notes, and a poor agreement with the source."""
     found = [note for report in lineage for note in report.notes]
-    if agreement is not None:
-        top1, snr = agreement.top1_agreement, agreement.snr_db
-        if top1 is not None and top1 < _LOW_TOP1:
-            found.append(f"Only {top1:.1%} of samples get the source model's class.")
-        elif top1 is None and snr is not None and snr < _LOW_SNR_DB:
-            found.append(f"Outputs are far from the source model's: {snr:.1f} dB.")
-    return tuple(found)
+    return (*found, *(_disagreement(agreement, "source model") if agreement else ()))
+
+
+def _disagreement(agreement: Agreement, owner: str) -> tuple[str, ...]:
+    """What to say of a poor agreement with `owner`'s outputs."""
+    top1, snr = agreement.top1_agreement, agreement.snr_db
+    if top1 is not None and top1 < _LOW_TOP1:
+        return (f"Only {top1:.1%} of samples get the {owner}'s class.",)
+    if top1 is None and snr is not None and snr < _LOW_SNR_DB:
+        return (f"Outputs are far from the {owner}'s: {snr:.1f} dB.",)
+    return ()

@@ -117,7 +117,7 @@ def assemble(
         x_test=test,
         y_test=labels_test,
         transforms=dict(transforms or {}),
-        task=_task(labels_test),
+        task=task_of(labels_test),
         classes=classes,
         notes=notes,
     )
@@ -161,7 +161,8 @@ def _one_hot(labels: Array) -> bool:
     return bool(np.isin(labels, (0, 1)).all() and (labels.sum(axis=1) == 1).all())
 
 
-def _task(labels: Array | None) -> str:
+def task_of(labels: Array | None) -> str:
+    """The task that these labels are for: see `Dataset.task`."""
     if labels is None:
         return "none"
     return "classification" if labels.dtype.kind == "i" and labels.ndim == 1 else "regression"

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from edgepack import config
+from edgepack.compress import heldback
 from edgepack.compress.passes.base import Context
 from edgepack.compress.structured import Layout, Samples
 from edgepack.searching import widths
@@ -90,7 +91,7 @@ class Cutter:
         data = self._context.dataset
         if not data.train_samples:
             return None
-        order = np.random.default_rng(self._context.seed).permutation(data.train_samples)
+        order = heldback.to_train(data.train_samples, self._context.seed)
         rows = np.sort(order[:_SAMPLES])
         labels = None if data.y_train is None else data.y_train[rows]
         return Samples(inputs=data.real("train", rows), labels=labels)

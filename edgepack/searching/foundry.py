@@ -22,13 +22,13 @@ from edgepack.compress.calibration import Ranges
 from edgepack.compress.calibration_data import typed
 from edgepack.compress.engine import Builder
 from edgepack.compress.flatgraph import WEIGHTED, read
+from edgepack.compress.heldback import split
 from edgepack.compress.network import KerasNetwork
 from edgepack.compress.passes.base import Context
 from edgepack.compress.passes.quantize_rules import RulesParams, by_rules, ranges_for
 from edgepack.compress.sensitivity import Search, compare
 from edgepack.compress.site import Site
 from edgepack.compress.tracing import infer
-from edgepack.compress.training.samples import split
 from edgepack.data.dataset import Array
 from edgepack.model import Event, JobSettings, PassSpec
 from edgepack.searching import space
@@ -200,7 +200,7 @@ class Foundry:
         """Inputs and labels kept out of all training; test samples where there are no others."""
         given = self._context.dataset
         labelled = given.task != "none"
-        if given.train_samples and (not labelled or given.y_train is not None):
+        if given.train_samples > 1 and (not labelled or given.y_train is not None):
             rows = split(given.train_samples, self._seed).held[:_VALIDATION]
             labels, name = given.y_train, "train"
         else:

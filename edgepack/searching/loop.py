@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
 
+from edgepack.compress import loading
 from edgepack.compress.structured import Layout, layout
 from edgepack.errors import EdgepackError
 from edgepack.fleet.engine import Engine
@@ -151,8 +152,10 @@ class Searching:
         if self.study.request.device_data is not None:
             self._say("log", "nothing is cut: what the devices have, this host cannot train on")
             return None
+        allowed = self.study.request.allow_custom_objects
         try:
-            found = layout(model)
+            with loading.allowed(self.foundry.context.source, allowed):
+                found = layout(model)
         except EdgepackError as error:
             self._say("log", f"nothing is cut: {error.what}")
             return None

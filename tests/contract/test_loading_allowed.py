@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import sys
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from edgepack.compress import loading, sources
+from edgepack.compress import engine, loading, recipes, sources
+from edgepack.compress.network import KerasNetwork
 from edgepack.errors import EdgepackError
 from tests.hostile_models import refused, write_h5
 
@@ -39,6 +41,39 @@ def test_lambda_runs_once_the_user_names_its_module(
     name = network.inputs[0].name
     result = network.predict({name: np.ones((1, 4), np.float32)})
     np.testing.assert_array_equal(next(iter(result.values())), [[3, 3, 3, 3]])
+
+
+@pytest.mark.tensorflow
+@pytest.mark.parametrize("framework", ["keras", "tf_keras"])
+def test_passes_copy_layers_with_code_that_the_user_allowed(
+    framework: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keras = importlib.import_module(framework)
+    (tmp_path / "my_passes.py").write_text("def bent(x):\n    return x * x\n")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    import my_passes
+
+    image = keras.layers.Input((8, 8, 1), name="image")
+    x = keras.layers.Conv2D(32, 3, activation=my_passes.bent)(image)
+    x = keras.layers.Conv2D(32, 3)(keras.layers.Lambda(lambda x: x * 2)(x))
+    x = keras.layers.Dense(3, name="label")(keras.layers.GlobalAveragePooling2D()(x))
+    keras.Model(image, x).save(tmp_path / "m.keras")
+    built = engine.build(
+        str(tmp_path / "m.keras"),
+        [recipes.parse("slim50")],
+        None,
+        cache=tmp_path / "cache",
+        emit=lambda event: None,
+        allow_custom_objects="my_passes",
+    )
+    whole, slim = built.variants
+    assert slim.params is not None and whole.params is not None
+    assert slim.params < whole.params
+    network = loading.load(sources.identify(str(tmp_path / "m.keras")), "my_passes")
+    assert isinstance(network, KerasNetwork)
+    with loading.allowed(network, None), pytest.raises((TypeError, ValueError), match="bent"):
+        keras.models.clone_model(network.model)
 
 
 @pytest.mark.tensorflow

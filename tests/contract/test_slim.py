@@ -108,6 +108,21 @@ def test_a_slim_variant_is_really_smaller(model, dataset, cache):
     assert [report.name for report in half.lineage] == ["prune.structured", "convert.float"]
 
 
+def test_outputs_are_called_as_the_source_calls_them(tmp_path):
+    """A nested model at the end is inlined by the cut; going on from there changes no name."""
+    import keras
+
+    layers = keras.layers
+    last = [keras.Input((32,)), layers.ReLU(), layers.Dense(3, name="logits")]
+    image = keras.Input((8, 8, 1), name="image")
+    x = layers.GlobalAveragePooling2D()(layers.Conv2D(32, 3)(image))
+    path = tmp_path / "nested.keras"
+    keras.Model(image, keras.Sequential(last, name="head")(x)).save(path)
+    for recipe in ("slim50", "slim50-fp16"):
+        for variant in build(str(path), None, tmp_path, recipe).variants:
+            assert [spec.name for spec in variant.signature.outputs] == ["head"]
+
+
 def test_channel_counts_are_the_profiles_multiples_unless_the_recipe_says(model, dataset, cache):
     sixteen = Site(profile={"channel_multiple": 16})
     by_profile = build(model, dataset, cache, slim(ratio=0.4), site=sixteen).variants[1]

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
-from edgepack.compress import engine, recipes
+from edgepack.compress import engine, recipes, workshop
 from edgepack.compress.native import tensorflow
 from edgepack.data import Dataset
 from edgepack.errors import EdgepackError
@@ -43,10 +45,10 @@ def three_classes(tmp_path_factory):
     return str(path)
 
 
-def transfer():
+def transfer(epochs=10, converting="quantize.int8"):
     head = {"classes": 6, "epochs": 3}
-    finetune = PassSpec(name="finetune", params={"epochs": 10, "head": head, "batch_size": 16})
-    return Recipe(name="transfer", passes=(finetune, PassSpec(name="quantize.int8")))
+    finetune = PassSpec(name="finetune", params={"epochs": epochs, "head": head, "batch_size": 16})
+    return Recipe(name="transfer", passes=(finetune, PassSpec(name=converting)))
 
 
 def test_a_new_head_learns_the_new_labels(three_classes, tmp_path):
@@ -58,6 +60,32 @@ def test_a_new_head_learns_the_new_labels(three_classes, tmp_path):
     assert variant.agreement is None
     assert variant.lineage[-1].quality is not None
     assert variant.lineage[-1].quality > 0.9
+
+
+def test_a_file_with_a_new_head_is_held_against_the_trained_network(
+    three_classes, tmp_path, monkeypatch
+):
+    def build():
+        recipe = transfer(epochs=1, converting=recipes.FLOAT)
+        cache = tmp_path / str(len(list(tmp_path.iterdir())))
+        quiet = engine.build(
+            three_classes, [recipe], six_classes(), cache=cache / "b", emit=lambda event: None
+        )
+        return quiet.variants[1]
+
+    assert not any("trained network" in warning for warning in build().warnings)
+    monkeypatch.setattr(workshop, "_LOW_TOP1", 1.1)  # as if no file could agree enough
+    assert "of samples get the trained network's class" in build().warnings[-1]
+    plain = workshop._refuse_wrong_float
+
+    def strict(agreement, owner):
+        worse = replace(agreement, snr_db=10.0) if owner == "trained network" else agreement
+        plain(worse, owner)
+
+    monkeypatch.setattr(workshop, "_refuse_wrong_float", strict)
+    with pytest.raises(EdgepackError, match="what the trained network computes") as caught:
+        build()
+    assert caught.value.code == "EP205"
 
 
 def test_without_a_new_head_such_labels_are_refused(three_classes, tmp_path):

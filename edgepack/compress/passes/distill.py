@@ -33,7 +33,10 @@ class DistillParams:
 
 
 class Distill(Pass):
-    """Knowledge distillation from the source model; needs training samples, not labels."""
+    """Knowledge distillation from the source model; needs training samples, not labels.
+
+    Layers that the model came with frozen are trained too: they may have been cut.
+    """
 
     name = "distill"
     summary = "learn from the source model's outputs on the training data"
@@ -43,6 +46,7 @@ class Distill(Pass):
     def apply(self, state: State, context: Context) -> tuple[State, tuple[str, ...]]:
         """See `Pass.apply`."""
         from edgepack.compress import training
+        from edgepack.compress.training import transfer
 
         p: DistillParams = self.params
         training.check(context.dataset, self.name)
@@ -54,21 +58,22 @@ class Distill(Pass):
             features=p.features,
             feature_weight=p.feature_weight,
         )
-        outcome, notes = training.train(
-            student,
-            context.dataset,
-            training.Options(
-                epochs=p.epochs,
-                learning_rate=p.learning_rate,
-                batch_size=p.batch_size,
-                augment=p.augment,
-                patience=p.patience,
-                seed=context.seed,
-            ),
-            lesson=lesson,
-            keep_zeros=state.sparse,
-            progress=context.progress,
-            label=self.name,
-        )
+        with transfer.thawed(student.model):
+            outcome, notes = training.train(
+                student,
+                context.dataset,
+                training.Options(
+                    epochs=p.epochs,
+                    learning_rate=p.learning_rate,
+                    batch_size=p.batch_size,
+                    augment=p.augment,
+                    patience=p.patience,
+                    seed=context.seed,
+                ),
+                lesson=lesson,
+                keep_zeros=state.sparse,
+                progress=context.progress,
+                label=self.name,
+            )
         after, undone = state.retrained(student, outcome.after.quality)
         return after, (*notes, *undone)

@@ -109,12 +109,13 @@ class PruneStructured(Pass):
 
 def _samples(context: Context) -> Samples | None:
     """Seeded training samples; None where there are none, then nothing is repaired."""
+    from edgepack.compress import heldback
     from edgepack.compress.structured import Samples
 
     count = context.dataset.train_samples
     if not count:
         return None
-    rows = np.sort(np.random.default_rng(context.seed).permutation(count)[:_SAMPLES])
+    rows = np.sort(heldback.to_train(count, context.seed)[:_SAMPLES])
     labels = context.dataset.y_train
     return Samples(
         inputs=context.dataset.real("train", rows),

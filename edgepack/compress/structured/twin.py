@@ -27,12 +27,15 @@ def to_keras3(model: Any, *, seed: int = 0) -> Any:
         EdgepackError: EP206 when Keras 3 cannot read the net, or computes something else.
     """
     import keras
+    from keras.src.saving.serialization_lib import in_safe_mode  # no public name
 
+    # A Lambda that the user allowed to be loaded may be read again.
+    safe = in_safe_mode() is not False
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "model.h5"
         try:
             model.save(path, save_format="h5", include_optimizer=False)
-            twin = keras.saving.load_model(path, compile=False)
+            twin = keras.saving.load_model(path, compile=False, safe_mode=safe)
         except Exception as error:  # either library's code for any layer: anything can come
             raise _refusal(model, f"Keras 3 cannot read it: {error}") from error
     difference = _difference(model, twin, seed)

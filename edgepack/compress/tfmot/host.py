@@ -12,17 +12,18 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
 from pydantic import Field
 
-from edgepack.compress import bridge, training
+from edgepack.compress import bridge, heldback, training
 from edgepack.compress.network import KerasNetwork, Network
 from edgepack.compress.passes.base import Context
 from edgepack.compress.tfmot.process import run_worker
+from edgepack.compress.training.heads import Head, describe
 from edgepack.data.dataset import Array
 from edgepack.data.npz import npz_bytes, read_npz
 from edgepack.errors import EdgepackError
@@ -35,7 +36,7 @@ PASSES = {"prune": "prune.magnitude", "cluster": "cluster", "qat": "quantize.qat
 class TuningParams:
     """The short fine-tune with Adam that goes with every task.
 
-    steps: batches to train on. epochs: passes over all training samples; given, it sets the
+    steps: batches to train on. epochs: passes over the samples trained on; given, it sets the
     number of steps. time_limit_s: when the worker is stopped, fine-tune and all.
     """
 
@@ -68,7 +69,8 @@ def run(
 ) -> Result:
     """Do `task` ("prune", "cluster", "qat") in the worker.
 
-    Without labels, the source network's own outputs are the targets. EP206 when the network
+    Labels are learned as in `finetune`. Without labels that fit the network's single output,
+    the source network's own outputs are the targets. EP206 when the network
     cannot go there, EP207 when the worker fails.
     """
     if context.dataset.source != "random":
@@ -82,7 +84,7 @@ def run(
     folder = context.workdir / f"{task}-{len(list(context.workdir.iterdir()))}"
     folder.mkdir()
     batch = network.inputs[0].shape[0] or tuning.batch_size
-    steps, loss = _write_data(folder / "data.npz", network, context, tuning, batch)
+    steps, goal = _write_data(folder / "data.npz", network, context, tuning, batch)
     job = {
         "task": task,
         "framework": network.framework,
@@ -90,7 +92,7 @@ def run(
         "inputs": [{"name": spec.name, "shape": spec.shape} for spec in network.inputs],
         "outputs": [spec.name for spec in network.outputs],
         "transforms": {n: [t.scale, t.offset] for n, t in context.dataset.transforms.items()},
-        "loss": loss,
+        "head": None if goal.head is None else asdict(goal.head),
         # Random inputs would spoil the statistics that the normalization layers hold.
         "freeze_normalization": context.dataset.source == "random",
         "seed": context.seed,
@@ -104,7 +106,8 @@ def run(
     run_worker(folder, context, tuning.time_limit_s)
     report: dict[str, Any] = json.loads((folder / "report.json").read_text(encoding="utf-8"))
     changed = _with_weights(network, load_weights(folder / "result.npz"))
-    return Result(network=changed, report=report, folder=folder, notes=_data_notes(context))
+    notes = (*goal.notes, *_data_notes(context))
+    return Result(network=changed, report=report, folder=folder, notes=notes)
 
 
 def left_out_notes(report: Mapping[str, Any], what: str) -> list[str]:
@@ -132,42 +135,51 @@ def load_weights(path: Path) -> dict[str, list[Array]]:
     return weights
 
 
+@dataclass(frozen=True, kw_only=True)
+class _Goal:
+    """What the fine-tune learns: labels by a head, or (None) the source network's outputs."""
+
+    head: Head | None = None
+    notes: tuple[str, ...] = ()
+
+
 def _write_data(
-    path: Path, network: Network, context: Context, tuning: TuningParams, batch: int
-) -> tuple[int, str]:
-    """Write inputs, targets and the probe; give the steps and the name of the loss."""
+    path: Path, network: KerasNetwork, context: Context, tuning: TuningParams, batch: int
+) -> tuple[int, _Goal]:
+    """Write inputs, targets and the probe; give the steps and what is learned."""
     data = context.dataset
     split = "train" if data.x_train else "test"
     total = data.train_samples if data.x_train else data.test_samples
+    order = heldback.to_train(total, context.seed)
     steps = tuning.steps
     if tuning.epochs is not None:
-        steps = math.ceil(tuning.epochs * total / batch)
-    order = np.random.default_rng(context.seed).permutation(total)
+        steps = math.ceil(tuning.epochs * len(order) / batch)
     rows = order[: steps * batch]
     stored = data.x_train if data.x_train else data.x_test
     labels = data.y_train if split == "train" else None
     probe_rows = np.resize(rows, network.inputs[0].shape[0] or PROBE_ROWS)
     probe = network.predict(data.real(split, probe_rows))
-    if labels is not None and len(network.outputs) == 1:
-        targets, loss = [labels[rows]], _loss(data.task, next(iter(probe.values())))
+    goal = _goal(network, next(iter(probe.values())), labels)
+    if goal.head is not None and labels is not None:
+        targets = [labels[rows]]
     else:
-        targets, loss = list(context.source.predict(data.real(split, rows)).values()), "mse"
+        targets = list(context.source.predict(data.real(split, rows)).values())
     arrays = {f"x:{name}": array[rows] for name, array in stored.items()}
     arrays |= {f"y:{i}": array for i, array in enumerate(targets)}
     arrays |= {f"probe:{i}": array for i, array in enumerate(probe.values())}
     path.write_bytes(npz_bytes(arrays))
-    return steps, loss
+    return steps, goal
 
 
-def _loss(task: str, outputs: Array) -> str:
-    """The loss for labels, by what the outputs are: probabilities of classes, or logits."""
-    if task != "classification":
-        return "mse"
-    bounded = bool((outputs >= 0).all() and (outputs <= 1).all())
-    if outputs.shape[-1] == 1:
-        return "binary" if bounded else "binary_logits"
-    sums_to_one = bounded and np.allclose(outputs.sum(axis=-1), 1, atol=1e-3)
-    return "classes" if sums_to_one else "classes_logits"
+def _goal(network: KerasNetwork, sample: Array, labels: Array | None) -> _Goal:
+    """Labels where they fit a single output, by the same rules as fine-tuning's."""
+    if labels is None or len(network.outputs) != 1:
+        return _Goal()
+    try:
+        head = describe(network.model.outputs[0], network.outputs[0].name, sample, labels)
+    except EdgepackError as error:
+        return _Goal(notes=(f"{error.what}: trained to give the source model's outputs instead.",))
+    return _Goal(head=head)
 
 
 def _data_notes(context: Context) -> tuple[str, ...]:
@@ -183,4 +195,4 @@ def _with_weights(network: KerasNetwork, weights: Mapping[str, list[Array]]) -> 
     keras = importlib.import_module(network.framework)
     model = keras.models.clone_model(network.model)
     bridge.write_weights(model, bridge.read_weights(network.model) | dict(weights))
-    return KerasNetwork(model=model, framework=network.framework)
+    return replace(network, model=model)

@@ -11,6 +11,8 @@ from typing import Any, TextIO
 import numpy as np
 import numpy.typing as npt
 
+from edgepack.compress.native import tensorflow
+from edgepack.compress.training.heads import Head
 from edgepack.compress.training.models import short_memory
 from edgepack.data.dataset import Array
 
@@ -78,7 +80,7 @@ def fine_tune(work: Work, model: Any, callbacks: Sequence[Any] = ()) -> None:
     optimizer = tf_keras.optimizers.Adam(work.job["learning_rate"])
     # Variables made inside the first step would have the whole step traced twice.
     optimizer.build(model.trainable_variables)
-    model.compile(optimizer, _loss(tf_keras, work.job["loss"]))
+    model.compile(optimizer, _loss(tf_keras, work.job["head"]))
 
     def show(batch: int, logs: Mapping[str, float]) -> None:
         event = {"message": "fine-tuning", "done": batch + 1, "total": work.steps}
@@ -108,11 +110,16 @@ def _batches(tf_keras: Any, work: Work) -> Any:
     return Batches()
 
 
-def _loss(tf_keras: Any, name: str) -> Any:
-    losses = tf_keras.losses
-    if name == "mse":
-        return losses.MeanSquaredError()
-    logits = name.endswith("_logits")
-    if name.startswith("binary"):
-        return losses.BinaryCrossentropy(from_logits=logits)
-    return losses.SparseCategoricalCrossentropy(from_logits=logits)
+def _loss(tf_keras: Any, head: Mapping[str, Any] | None) -> Any:
+    """The same loss as fine-tuning's for labels; else the outputs' distance to the source's."""
+    if head is None:
+        return tf_keras.losses.MeanSquaredError()
+    learned = Head(**head)
+
+    def loss(labels: Any, output: Any) -> Any:
+        if learned.labels == "index":
+            # Keras gives a column where labels are one number a sample.
+            labels = tensorflow().reshape(labels, tensorflow().shape(output)[:-1])
+        return learned.hard_loss(output, labels)
+
+    return loss

@@ -22,6 +22,7 @@ from edgepack.compress.tfmot import cluster, prune, qat
 from edgepack.compress.tfmot.host import load_weights, save_weights
 from edgepack.compress.tfmot.tuning import Work
 from edgepack.compress.tfmot.unrolling import unrolled
+from edgepack.compress.training.models import thaw
 from edgepack.data.dataset import Array
 from edgepack.data.npz import read_npz
 
@@ -56,6 +57,8 @@ def main(folder: Path) -> None:
         progress=progress,
     )
     _check(work)
+    # Frozen layers are pruned, clustered and rounded too, so they must be able to recover.
+    thaw(work.model)
     if job["freeze_normalization"]:
         for layer in work.model.layers:
             if "Normalization" in type(layer).__name__:

@@ -67,12 +67,18 @@ def train(
         (what happened, what a user should know about it)
 
     Raises:
-        EdgepackError: EP206 without training samples, or without labels and teacher for an
-            output; EP303 for labels that do not fit; EP105 for unknown features.
+        EdgepackError: EP206 without training samples, trainable weights, or labels and teacher
+            for an output; EP303 for labels that do not fit; EP105 for unknown features.
     """
     check(dataset, label)
     if lesson is not None:
         _require_alike(network, lesson.source)
+    if not network.model.trainable_variables:
+        raise EdgepackError(
+            "EP206",
+            f"'{label}' has nothing to train: no weight of this network may change",
+            hint="Give a recipe without this pass.",
+        )
     heads, labels = _heads(network, dataset, lesson.source if lesson else network)
     if lesson is not None:
         teacher, tensors, projections, notes = _teach(network, dataset, options, lesson)

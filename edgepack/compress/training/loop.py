@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from edgepack.compress import heldback
 from edgepack.compress.native import tensorflow
 from edgepack.compress.network import KerasNetwork
 from edgepack.compress.training import models, samples
@@ -104,7 +105,7 @@ class Trainer:
         self._model = models.wire(network, features)
         self._projections = projections
         self._read = samples.reader(dataset, network.inputs, options.augment)
-        self._split = samples.split(dataset.train_samples, options.seed)
+        self._split = heldback.split(dataset.train_samples, options.seed)
         self._fixed = network.inputs[0].shape[0]
         self._size = self._fixed or min(options.batch_size, len(self._split.train))
         if self._fixed and min(len(self._split.held), len(self._split.train)) < self._fixed:
@@ -191,7 +192,7 @@ class Trainer:
         # The loss would not show it: a NaN among probabilities is clipped to the least one.
         return all(np.isfinite(array).all() for array in self._network.model.get_weights())
 
-    def _tensors(self, rows: samples.Rows) -> tuple[Any, Any, Any]:
+    def _tensors(self, rows: heldback.Rows) -> tuple[Any, Any, Any]:
         """Stored inputs, labels and the teacher's remembered tensors of some rows."""
         tf = tensorflow()
         goal = self._goal

@@ -72,6 +72,12 @@ def layers(model: Any) -> Iterator[Any]:
             yield layer
 
 
+def thaw(model: Any) -> None:
+    """Let every layer be trained, those of nested models too."""
+    for layer in list(model._flatten_layers()):  # setting an outer one need not reach all within
+        layer.trainable = True
+
+
 # Where wrappers keep their layer: TimeDistributed and Bidirectional, SpectralNormalization.
 _WRAPPED = ("layer", "forward_layer", "backward_layer")
 

@@ -1,4 +1,4 @@
-"""Training samples: split, shuffled, read in batches as stored, made real in the graph.
+"""Training samples: shuffled, read in batches as stored, made real in the graph.
 
 Stored values (raw bytes, often) stay as they are until a batch is used, so that a training
 takes no more memory than the dataset itself.
@@ -7,39 +7,19 @@ takes no more memory than the dataset itself.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from edgepack.compress.heldback import Rows
 from edgepack.compress.native import tensorflow
 from edgepack.data.dataset import Array, Dataset
 from edgepack.errors import EdgepackError
 from edgepack.model import TensorSpec
 
-Rows = npt.NDArray[np.intp]
 AUGMENTS = ("none", "shift-flip")
-# A tenth is held back, but no more than gives an accuracy near 90% to ±0.8 points (95%).
-_HELD_SHARE = 0.1
-_HELD_MOST = 5000
 # An eighth of a side: 3 pixels of 28, 4 of 32 (the usual amount for CIFAR's 32).
 _SHIFT = 8
-
-
-@dataclass(frozen=True, kw_only=True)
-class Split:
-    """Rows of the training samples: those trained on, and those held back."""
-
-    train: Rows
-    held: Rows
-
-
-def split(samples: int, seed: int) -> Split:
-    """A seeded split; the same seed and number of samples give the same rows."""
-    order = np.random.default_rng(seed).permutation(samples)
-    held = min(_HELD_MOST, max(1, round(samples * _HELD_SHARE)))
-    return Split(train=np.sort(order[held:]), held=np.sort(order[:held]))
 
 
 def batches(rows: Rows, size: int, rng: np.random.Generator | None = None) -> Iterator[Rows]:

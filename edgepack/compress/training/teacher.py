@@ -8,8 +8,9 @@ from typing import Any
 
 import numpy as np
 
+from edgepack.compress.heldback import Rows
 from edgepack.compress.native import tensorflow
-from edgepack.compress.training.samples import Rows, batches, stored
+from edgepack.compress.training.samples import batches, stored
 from edgepack.data.dataset import Array, Dataset
 
 # More than this is not kept in memory: the teacher then runs again for every batch.

@@ -40,6 +40,7 @@ def replace_head(network: KerasNetwork, classes: int) -> tuple[KerasNetwork, Any
         after.append(layer)
         layer = layer.input._keras_history[0]
     config = layer.get_config()
+    config["trainable"] = True  # frozen layers are the model's; this one is new
     config["units" if type(layer).__name__ == "Dense" else "filters"] = classes
     head = type(layer).from_config(config)
     tensor = head(layer.input)
@@ -80,9 +81,25 @@ def frozen(model: Any, freeze: Sequence[str], unfreeze: Sequence[str]) -> Iterat
 
 
 @contextmanager
+def thawed(model: Any) -> Iterator[None]:
+    """Meanwhile every layer is trained, also those that the model came with fixed.
+
+    Layers are frozen so that a training leaves them as they are; where a compression has
+    already changed them, they have to be able to make up for it.
+    """
+    with _flags(model):
+        models.thaw(model)
+        yield
+
+
+@contextmanager
 def _flags(model: Any) -> Iterator[None]:
-    """Layers are afterwards as trainable as they were."""
-    before = [(layer, layer.trainable) for layer in models.layers(model)]
+    """Layers and nested models are afterwards as trainable as they were."""
+    # Outer ones first, as setting one sets all within; layers last of all, as one layer may
+    # be in several models.
+    every = list(model._flatten_layers())
+    every += [layer for layer in every if not hasattr(layer, "layers")]
+    before = [(layer, layer.trainable) for layer in every]
     try:
         yield
     finally:
