@@ -74,8 +74,11 @@ def test_labels_of_no_output_leave_the_outputs_to_rank_by(labels: Any) -> None:
     assert "fit no output" in notes[0]
 
 
-@pytest.mark.parametrize("count", [5, 65, 96, 129, 150])
-def test_batch_norms_weigh_samples_alike_however_many_there_are(count: int) -> None:
+@pytest.mark.parametrize(
+    ("count", "frozen"),
+    [(5, False), (65, False), (96, False), (129, False), (150, False), (150, True)],
+)
+def test_batch_norms_weigh_samples_alike_however_many_there_are(count: int, frozen: bool) -> None:
     """A last batch of one has no variance, and one of a few has too little."""
     keras.utils.set_random_seed(4)
     model = keras.Sequential(
@@ -87,6 +90,7 @@ def test_batch_norms_weigh_samples_alike_however_many_there_are(count: int) -> N
             layers.Dense(2),
         ]
     )
+    model.get_layer("norm").trainable = not frozen
     x = np.random.default_rng(1).normal(1.0, size=(count, 32)).astype("float32")
     cut, _ = prune(model, ratio=0.25, multiple=4, data=Samples(inputs={"x": x}))
     seen = np.asarray(keras.Model(cut.input, cut.get_layer("before").output)(x))
@@ -94,4 +98,4 @@ def test_batch_norms_weigh_samples_alike_however_many_there_are(count: int) -> N
     np.testing.assert_allclose(norm.moving_mean, seen.mean(0), atol=1e-4)
     share = np.asarray(norm.moving_variance) / seen.var(0)
     assert 0.95 < share.mean() < 1.01
-    assert norm.momentum == 0.99
+    assert (norm.momentum, norm.trainable) == (0.99, not frozen)

@@ -8,6 +8,7 @@ import re
 import jsonschema
 import pytest
 
+from edgepack import resources
 from edgepack.errors import EdgepackError
 from edgepack.report import notebook
 from edgepack.report.searched import best_so_far
@@ -163,7 +164,8 @@ def test_the_exit_code_says_what_was_found(limits, lost, code, tmp_path, monkeyp
     monkeypatch.setenv("EDGEPACK_HOME", str(tmp_path))
     monkeypatch.setattr(asking, "perform", perform)
     report = tmp_path / "s.html"
-    words = ["search", "m.keras", "-q", "--json", "--report", str(report)]
+    model = resources.demo_dir() / "fashion_mnist_resnet.keras"
+    words = ["search", str(model), "-q", "--json", "--report", str(report)]
     done = CliRunner().invoke(cli, words, standalone_mode=False)
     assert done.return_value == code, done.output
     assert "edgepack search" in report.read_text()

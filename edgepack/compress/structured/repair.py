@@ -108,17 +108,20 @@ def _input_means(
 
 
 def _estimate_batch_norms(model: Any, samples: Samples) -> None:
-    """Average the batches' statistics; every other layer stays in inference mode."""
+    """Average the batches' statistics; every other layer stays in inference mode.
+
+    Frozen ones too: what reaches them is no longer what their statistics are of.
+    """
     graph = trace(model)
     norms = {id(op): op for op in graph.operations if kind_of(op) == "BatchNormalization"}
-    learning = [op for op in norms.values() if op.trainable]
+    learning = list(norms.values())
     if not learning:
         return
-    calls = tuple(
-        replace(call, training=id(call.op) in norms and call.op.trainable) for call in graph.calls
-    )
+    calls = tuple(replace(call, training=id(call.op) in norms) for call in graph.calls)
     runner = rebuild(replace(graph, calls=calls), lambda op, name: op)
-    momenta = [op.momentum for op in learning]
+    before = [(op.momentum, op.trainable) for op in learning]
+    for op in learning:
+        op.trainable = True  # Keras runs a frozen one in inference mode whatever it is told
     seen = 0
     for batch in batches(samples):
         size = len(next(iter(batch.values())))
@@ -126,5 +129,5 @@ def _estimate_batch_norms(model: Any, samples: Samples) -> None:
             op.momentum = seen / (seen + size)  # a batch counts by its samples
         runner(feed(runner, batch))
         seen += size
-    for op, momentum in zip(learning, momenta, strict=True):
-        op.momentum = momentum
+    for op, (momentum, trainable) in zip(learning, before, strict=True):
+        op.momentum, op.trainable = momentum, trainable
