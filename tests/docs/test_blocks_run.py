@@ -7,9 +7,12 @@ such lines at least parse. A block says its language, so that none passes unseen
 
 from __future__ import annotations
 
+import importlib
 import re
 import shlex
+import shutil
 import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -108,6 +111,14 @@ def run(world: World, line: str) -> None:
     assert world.call(*words[1:]) in allowed, line
 
 
+def save_as_metrics(text: str) -> None:
+    """The block as the module that a page's commands name; another page's is forgotten."""
+    Path("metrics.py").write_text(text)
+    shutil.rmtree("__pycache__", ignore_errors=True)
+    sys.modules.pop("metrics", None)
+    importlib.invalidate_caches()
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
 def test_blocks_run(page: Path, world: World) -> None:
     from edgepack.analysis import gate
@@ -117,7 +128,7 @@ def test_blocks_run(page: Path, world: World) -> None:
             for line in lines(text):
                 run(world, line)
         elif language == "python" and "edgepack.search" not in text:  # takes 20 minutes
-            Path("metrics.py").write_text(text)
+            save_as_metrics(text)
             exec(compile(text, page.name, "exec"), {"__name__": "block"})
         elif language == "toml" and "extends" in text:
             (config.config_dir() / "profiles").mkdir(exist_ok=True)
