@@ -145,7 +145,8 @@ def _run_connected(
             connect_timeout_s=connect_timeout_s,
             local_home=str(config.cache_dir() / "device"),
         )
-        session = _session(job, link, emit, connect_timeout_s)
+        bundle = agent.bundle()  # the one that is announced is the one that is sent
+        session = _session(job, link, bundle, emit, connect_timeout_s)
     except Exception as error:
         return not_run(job, _failed(job, error, emit), time.monotonic() - began)
     if link.counters.cipher:
@@ -155,7 +156,7 @@ def _run_connected(
         talk = Conversation(
             job,
             session,
-            agent.bundle(),
+            bundle,
             compress=link.compress,
             emit=emit,
             cancel=cancel,
@@ -167,7 +168,7 @@ def _run_connected(
             break
         _tell(job, emit, "log", "The link was cut; what came is kept, and it goes on from there.")
         try:
-            session = _session(job, link, emit, connect_timeout_s)
+            session = _session(job, link, bundle, emit, connect_timeout_s)
         except EdgepackError:
             break  # the cut is what happened to it
     failure = _INTERRUPTED if talk.cancelled else None
@@ -225,11 +226,13 @@ def _cut_while_pushing(talk: Conversation, failed: Exception | None) -> bool:
     return lost and talk.greeted and talk.pushed_at is None
 
 
-def _session(job: Job, link: Transport, emit: Emit, timeout_s: float) -> Session:
+def _session(
+    job: Job, link: Transport, bundle: agent.AgentBundle, emit: Emit, timeout_s: float
+) -> Session:
     def again(attempt: int) -> None:
         _tell(job, emit, "log", f"connecting again, attempt {attempt}")
 
-    return connect(link, agent.command(job.device, agent.bundle()), timeout_s, again)
+    return connect(link, agent.command(job.device, bundle), timeout_s, again)
 
 
 def _failed(job: Job, error: Exception, emit: Emit) -> Failure:

@@ -48,6 +48,20 @@ def test_many_devices_run_at_once_and_emit_one_at_a_time(
     assert all(report.failure is None for report in reports)
 
 
+def test_the_agent_that_is_announced_is_the_one_that_is_sent(
+    job: Job, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[int] = []
+
+    def another_each_time() -> agent.AgentBundle:
+        made.append(len(made))
+        return scripted(f"start(); samples(); result(); done()  # {len(made)}")
+
+    monkeypatch.setattr(agent, "bundle", another_each_time)
+    (report,) = run_jobs([job], emit=print)
+    assert report.failure is None
+
+
 def test_an_error_nobody_foresaw_is_one_devices_failure(
     job: Job, monkeypatch: pytest.MonkeyPatch
 ) -> None:
