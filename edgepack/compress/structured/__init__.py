@@ -14,9 +14,10 @@ TensorFlow is imported by the functions that need it, not by the modules.
 """
 
 from edgepack.compress.structured.api import Cut, Target, apply_cut, plan_cut, prune
-from edgepack.compress.structured.importance import KINDS, Samples
+from edgepack.compress.structured.importance import KINDS
 from edgepack.compress.structured.layout import Axis, Kernel, Layout, layout
 from edgepack.compress.structured.report import GroupReport, KeptReport, StructuredReport
+from edgepack.compress.structured.samples import Samples
 from edgepack.compress.structured.selection import Limits
 
 __all__ = [

@@ -12,10 +12,11 @@ from edgepack.compress.graph import flatten, trace
 from edgepack.compress.structured import twin
 from edgepack.compress.structured.anatomy import Anatomy, Mask, analyse
 from edgepack.compress.structured.costs import Costs
-from edgepack.compress.structured.importance import Samples, Scores, score
+from edgepack.compress.structured.importance import Scores, score
 from edgepack.compress.structured.objective import objective
 from edgepack.compress.structured.repair import repair
 from edgepack.compress.structured.report import StructuredReport, describe, removed_share
+from edgepack.compress.structured.samples import Samples
 from edgepack.compress.structured.selection import Limits, choose, keep
 from edgepack.compress.structured.surgery import remove
 from edgepack.errors import EdgepackError

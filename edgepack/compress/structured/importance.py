@@ -17,8 +17,7 @@ A unit's score gathers the weights that go with it: the kernels that make its ch
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -27,6 +26,7 @@ import numpy.typing as npt
 from edgepack.compress.structured.anatomy import Anatomy, Group
 from edgepack.compress.structured.ledger import Role, Slot
 from edgepack.compress.structured.objective import objective, run
+from edgepack.compress.structured.samples import Samples
 from edgepack.errors import EdgepackError, did_you_mean
 
 Scores = npt.NDArray[np.float64]
@@ -34,24 +34,6 @@ Scores = npt.NDArray[np.float64]
 # batch chose better channels than 128.
 _TAYLOR_BATCH = 16
 KINDS = ("l1", "l2", "bn", "taylor", "random")
-
-
-@dataclass(frozen=True)
-class Samples:
-    """Data for importance and statistics: inputs by name (first axis: samples), and labels.
-
-    labels: of one of the outputs: class numbers, one-hot, 0 or 1, or real values; None where
-    there are none, then the Taylor score uses half the squared outputs as its loss.
-    """
-
-    inputs: Mapping[str, npt.NDArray[Any]]
-    labels: npt.NDArray[Any] | None = None
-    batch: int = 64
-
-    @property
-    def count(self) -> int:
-        """How many samples there are."""
-        return len(next(iter(self.inputs.values())))
 
 
 def score(anatomy: Anatomy, kind: str, *, samples: Samples | None, seed: int) -> Scores:

@@ -15,8 +15,9 @@ import numpy.typing as npt
 
 from edgepack.compress.graph import Call, flatten, trace
 from edgepack.compress.structured.anatomy import Anatomy, analyse
-from edgepack.compress.structured.importance import Samples, normalise, score
+from edgepack.compress.structured.importance import normalise, score
 from edgepack.compress.structured.rules.registry import kind_of
+from edgepack.compress.structured.samples import Samples
 from edgepack.compress.structured.selection import Limits
 
 

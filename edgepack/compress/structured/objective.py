@@ -4,17 +4,15 @@ from __future__ import annotations
 
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from edgepack.compress.graph import feed
+from edgepack.compress.structured.samples import Samples
 from edgepack.compress.training.heads import Head, describe
 from edgepack.data.dataset import Array
 from edgepack.errors import EdgepackError
-
-if TYPE_CHECKING:
-    from edgepack.compress.structured.importance import Samples
 
 # Enough to see what kind of values an output has.
 _SHOWN = 16

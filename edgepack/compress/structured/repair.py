@@ -19,9 +19,9 @@ import numpy.typing as npt
 
 from edgepack.compress.graph import Call, feed, rebuild, trace
 from edgepack.compress.structured.anatomy import Anatomy, Mask
-from edgepack.compress.structured.importance import Samples
 from edgepack.compress.structured.ledger import Role, Slot
 from edgepack.compress.structured.rules.registry import kind_of
+from edgepack.compress.structured.samples import Samples
 
 # The kinds whose kernel is (..., in, out) and whose bias adds what a constant input gives.
 _BIASED = ("Dense", "Conv1D", "Conv2D", "Conv3D")
