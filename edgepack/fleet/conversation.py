@@ -117,7 +117,7 @@ class Conversation:
         self._deadline = time.monotonic() + ANSWER_S + self._job.settings.wait_s
 
     @property
-    def greeted(self) -> bool:
+    def has_begun(self) -> bool:
         """Whether the agent has said hello."""
         return self._hello is not None
 

@@ -14,12 +14,12 @@ from typing import Any, TypeVar
 
 from edgepack import agent, config, transport
 from edgepack.errors import EdgepackError
-from edgepack.fleet.connecting import connect
 from edgepack.fleet.conversation import AGENT_ERRORS, ANSWER_S, PROTOCOL, SILENCE_S
 from edgepack.fleet.messages import chunks, message
 from edgepack.model import Blob, Device
 from edgepack.transport import events
 from edgepack.transport.framing import Decoder, refused
+from edgepack.transport.retrying import reached
 
 _TURN_S = 1.0
 E = TypeVar("E")
@@ -55,7 +55,7 @@ class Errand:
         self._waiting: list[events.AgentEvent] = []
         self._done = False
         command = agent.command(device, self._bundle)
-        self._session = connect(self._link, command, connect_timeout_s, lambda _: None)
+        self._session = reached(lambda: self._link.open(command), connect_timeout_s)
         try:
             self.hello = self._greet()
         except BaseException:

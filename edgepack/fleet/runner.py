@@ -10,12 +10,12 @@ from contextlib import ExitStack
 
 from edgepack import agent, config, transport
 from edgepack.errors import Abandoned, EdgepackError, unexpected
-from edgepack.fleet.connecting import ATTEMPTS, connect
 from edgepack.fleet.conversation import Conversation
 from edgepack.fleet.gateways import Gateways
 from edgepack.fleet.report import Collector, DeviceReport, failure_of
 from edgepack.model import Event, Failure, Job, Transfer
 from edgepack.transport.base import Session, Transport
+from edgepack.transport.retrying import ATTEMPTS, reached
 
 Emit = Callable[[Event], None]
 
@@ -151,6 +151,24 @@ def _run_connected(
         return not_run(job, _failed(job, error, emit), time.monotonic() - began)
     if link.counters.cipher:
         _tell(job, emit, "log", f"connected, encrypted with {link.counters.cipher}")
+    talks, failed = _talked(job, link, session, bundle, emit, connect_timeout_s, cancel, greeted)
+    failure = _INTERRUPTED if talks[-1].cancelled else None
+    if failed is not None:
+        failure = _failed(job, failed, emit)
+    return _report(job, link, talks, failure, began)
+
+
+def _talked(
+    job: Job,
+    link: Transport,
+    session: Session,
+    bundle: agent.AgentBundle,
+    emit: Emit,
+    connect_timeout_s: float,
+    cancel: threading.Event,
+    greeted: Callable[[], None],
+) -> tuple[list[Conversation], Exception | None]:
+    """The conversations, more than one only where pushing was cut, and what the last failed of."""
     talks: list[Conversation] = []
     while True:
         talk = Conversation(
@@ -165,19 +183,25 @@ def _run_connected(
         talks.append(talk)
         failed = _hold(talk, session)
         if len(talks) == ATTEMPTS or cancel.is_set() or not _cut_while_pushing(talk, failed):
-            break
+            return talks, failed
         _tell(job, emit, "log", "The link was cut; what came is kept, and it goes on from there.")
         try:
             session = _session(job, link, bundle, emit, connect_timeout_s)
         except EdgepackError:
-            break  # the cut is what happened to it
-    failure = _INTERRUPTED if talk.cancelled else None
-    if failed is not None:
-        failure = _failed(job, failed, emit)
-    counters = link.counters
+            return talks, failed  # the cut is what happened to it
+
+
+def _report(
+    job: Job,
+    link: Transport,
+    talks: Sequence[Conversation],
+    failure: Failure | None,
+    began: float,
+) -> DeviceReport:
+    counters, last = link.counters, talks[-1]
     return DeviceReport(
         device=job.device.name,
-        measurements=talk.collector.measurements(failure),
+        measurements=last.collector.measurements(failure),
         transfer=Transfer(
             device=job.device.name,
             connections=counters.connections,
@@ -186,12 +210,12 @@ def _run_connected(
             received_bytes=counters.received_bytes,
             blob_bytes=sum(each.blob_bytes for each in talks),
             agent_bytes=sum(each.agent_bytes for each in talks),
-            seconds=(talk.pushed_at or time.monotonic()) - began,
+            seconds=(last.pushed_at or time.monotonic()) - began,
             cipher=counters.cipher,
         ),
         failure=failure,
-        outputs=talk.collector.outputs,
-        interrupted=talk.cancelled,
+        outputs=last.collector.outputs,
+        interrupted=last.cancelled,
     )
 
 
@@ -223,7 +247,7 @@ def _cut_while_pushing(talk: Conversation, failed: Exception | None) -> bool:
     """Whether the way to the device was lost before it had all files: nothing was measured, and
     what has come stays there, so that going on costs little. A measurement is never repeated."""
     lost = isinstance(failed, EdgepackError) and failed.code == "EP407"
-    return lost and talk.greeted and talk.pushed_at is None
+    return lost and talk.has_begun and talk.pushed_at is None
 
 
 def _session(
@@ -232,7 +256,8 @@ def _session(
     def again(attempt: int) -> None:
         _tell(job, emit, "log", f"connecting again, attempt {attempt}")
 
-    return connect(link, agent.command(job.device, bundle), timeout_s, again)
+    command = agent.command(job.device, bundle)
+    return reached(lambda: link.open(command), timeout_s, again)
 
 
 def _failed(job: Job, error: Exception, emit: Emit) -> Failure:

@@ -15,7 +15,6 @@ from dataclasses import replace
 from typing import Any
 
 import paramiko
-import stamina
 from paramiko.ssh_exception import IncompatiblePeer
 
 from edgepack import config
@@ -23,6 +22,7 @@ from edgepack.errors import EdgepackError
 from edgepack.model import Device
 from edgepack.registry import Registry
 from edgepack.transport.base import Counters
+from edgepack.transport.retrying import reached
 from edgepack.transport.ssh import link as links
 from edgepack.transport.ssh.login import log_in
 from edgepack.transport.ssh.settings import Target, target
@@ -30,8 +30,6 @@ from edgepack.transport.ssh.settings import Target, target
 GATEWAY_SESSIONS = 8
 """Sessions at once through one gateway: an sshd drops what comes beyond MaxStartups (10) and
 MaxSessions (10) of its defaults."""
-
-_ATTEMPTS = 4
 
 _slots: dict[str, threading.BoundedSemaphore] = defaultdict(
     lambda: threading.BoundedSemaphore(GATEWAY_SESSIONS)
@@ -143,17 +141,7 @@ def _through_gateway(
         slot = _slots[gateway.name]
     slot.acquire()
     held.callback(slot.release)
-    for attempt in stamina.retry_context(
-        on=lambda error: isinstance(error, EdgepackError) and error.code == "EP401",
-        attempts=_ATTEMPTS,
-        timeout=timeout_s,
-        wait_initial=0.2,
-        wait_jitter=0.5,
-        wait_max=2.0,
-    ):
-        with attempt:
-            return _forward(gateway, where, timeout_s, counters, held, chain)
-    raise AssertionError("stamina either returns or raises")
+    return reached(lambda: _forward(gateway, where, timeout_s, counters, held, chain), timeout_s)
 
 
 def _forward(
