@@ -12,7 +12,8 @@ import numpy as np
 from edgepack import config
 from edgepack.compress import heldback
 from edgepack.compress.passes.base import Context
-from edgepack.compress.structured import Layout, Samples
+from edgepack.compress.structured import Kernel, Layout, Samples
+from edgepack.model import Recipe
 from edgepack.searching import widths
 from edgepack.searching.gauge import DeviceLostError
 from edgepack.searching.tables import Measure, Table
@@ -25,8 +26,9 @@ _SAMPLES = 512
 class Cutter:
     """Widths of choices. `prepare` it before the first choice that cuts.
 
-    measures: by device, what times single kernels there. int8: whether to measure them in
-    int8. runtime: what a device's table is called by besides the device.
+    measures: by device, what times single kernels there. int8: says, when the tables are made,
+    which kernels to measure in int8. runtime: what a device's table is called by besides the
+    device.
     """
 
     def __init__(
@@ -36,7 +38,7 @@ class Cutter:
         context: Context,
         measures: Callable[[], Mapping[str, Measure]],
         *,
-        int8: Callable[[], bool],
+        int8: Callable[[], Callable[[Kernel], bool]],
         runtime: Callable[[str], str],
     ) -> None:
         self._layout = layout
@@ -95,3 +97,13 @@ class Cutter:
         rows = np.sort(order[:_SAMPLES])
         labels = None if data.y_train is None else data.y_train[rows]
         return Samples(inputs=data.real("train", rows), labels=labels)
+
+
+def in_int8(recipe: Recipe | None) -> Callable[[Kernel], bool]:
+    """In which of a network's kernels the files of a recipe compute in int8."""
+    rules = recipe.passes[-1].params if recipe else {}
+    if rules.get("activations") != "int8":
+        return lambda _kernel: False
+    # The converter names an operator by the layers that it fused, as paths.
+    kept = {part for name in rules.get("keep", ()) for part in re.split("[/;]", str(name))}
+    return lambda kernel: kernel.layer not in kept

@@ -8,12 +8,12 @@ from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
 
 from edgepack.compress import loading
-from edgepack.compress.structured import Layout, layout
+from edgepack.compress.structured import Kernel, Layout, layout
 from edgepack.errors import EdgepackError
 from edgepack.fleet.engine import Engine
 from edgepack.model import Event, Measurement
 from edgepack.searching import limits, space, stages, telling
-from edgepack.searching.cutter import Cutter
+from edgepack.searching.cutter import Cutter, in_int8
 from edgepack.searching.foundry import Foundry, opened
 from edgepack.searching.gauge import BATCH, SOURCE, DeviceLostError, Gauge, Setting, lost
 from edgepack.searching.making import Here, Making
@@ -184,14 +184,15 @@ class Searching:
             request,
             self.foundry.context,
             lambda: {t.device.name: self._measures(gauge, t.device.name) for t in gauge.targets},
-            int8=self._int8_wins,
+            int8=self._arithmetic,
             runtime=self._readings.runtime,
         )
 
-    def _int8_wins(self) -> bool:
-        """Whether int8 is the fastest scheme of the source: then its kernels are measured."""
+    def _arithmetic(self) -> Callable[[Kernel], bool]:
+        """In which kernels the source's fastest scheme computes in int8: so they are measured."""
         source = [one for one in self.study.tried() if one.stage == stages.SOURCE and one.ok]
-        return bool(source) and min(source, key=stages.relative).choice.scheme.startswith("int8")
+        fastest = min(source, key=stages.relative, default=None)
+        return in_int8(fastest.recipe if fastest else None)
 
     def _measures(self, gauge: Gauge, device: str) -> Measure:
         setting = self._readings.setting(device)

@@ -27,9 +27,10 @@ Measure = Callable[[Mapping[str, bytes]], Mapping[str, float]]
 
 
 class Table:
-    """The kernels of one model on one device, in float or in int8.
+    """The kernels of one model on one device.
 
     allowed: counts by group. file: where measurements are kept, by kernel; shared by models.
+    int8: whether a kernel is measured in int8, or in float.
     """
 
     def __init__(
@@ -38,7 +39,7 @@ class Table:
         allowed: Mapping[str, Sequence[int]],
         file: Path,
         *,
-        int8: bool,
+        int8: Callable[[Kernel], bool],
     ) -> None:
         self._kernels = [kernel for kernel in found if kernel.reads.groups or kernel.makes.groups]
         self._whole = {name: max(counts) for name, counts in allowed.items()}
@@ -51,19 +52,17 @@ class Table:
     def measure(self, measure: Measure) -> int:
         """Measure what is not known yet, keep it, and say how many kernels that were."""
         wanted = {
-            kernels.name_of(kernel, *pair): (kernel, pair)
+            self._key(kernel, *pair): (kernel, pair)
             for kernel in self._kernels
             for pair in self._pairs(kernel)
         }
-        missing = {
-            name: each for name, each in wanted.items() if self._key(name) not in self._known
-        }
         files = {
-            name: kernels.build(kernel, *pair, int8=self._int8)
-            for name, (kernel, pair) in missing.items()
+            key: kernels.build(kernel, *pair, int8=self._int8(kernel))
+            for key, (kernel, pair) in wanted.items()
+            if key not in self._known
         }
         if files:
-            self._known |= {self._key(name): us for name, us in measure(files).items()}
+            self._known |= measure(files)
             self._write()
         self._sweeps = [self._swept(kernel) for kernel in self._kernels]
         return len(files)
@@ -112,10 +111,11 @@ class Table:
         )
 
     def _us(self, kernel: Kernel, reads: int, makes: int) -> float:
-        return self._known[self._key(kernels.name_of(kernel, reads, makes))]
+        return self._known[self._key(kernel, reads, makes)]
 
-    def _key(self, name: str) -> str:
-        return f"{'int8' if self._int8 else 'float'}-{name}"
+    def _key(self, kernel: Kernel, reads: int, makes: int) -> str:
+        arithmetic = "int8" if self._int8(kernel) else "float"
+        return f"{arithmetic}-{kernels.name_of(kernel, reads, makes)}"
 
     def _read(self) -> dict[str, float]:
         try:

@@ -10,7 +10,9 @@ import numpy as np
 import pytest
 
 from edgepack.compress.structured import Axis, Kernel
+from edgepack.model import PassSpec, Recipe
 from edgepack.searching import kernels, widths
+from edgepack.searching.cutter import in_int8
 from edgepack.searching.tables import Table
 
 
@@ -40,7 +42,7 @@ def measured(files):
 
 @pytest.fixture
 def table(tmp_path):
-    made = Table(NET, ALLOWED, tmp_path / "table.json", int8=False)
+    made = Table(NET, ALLOWED, tmp_path / "table.json", int8=lambda _kernel: False)
     made.measure(measured)
     return made
 
@@ -52,14 +54,40 @@ def scores(seed=0):
 
 def test_what_is_measured_is_kept_and_not_measured_again(tmp_path):
     file = tmp_path / "table.json"
-    first = Table(NET, ALLOWED, file, int8=False)
+    first = Table(NET, ALLOWED, file, int8=lambda _kernel: False)
     count = first.measure(measured)
     assert 0 < count < 40  # sweeps, not the product of all counts
     assert len(json.loads(file.read_text())) == count
-    again = Table(NET, ALLOWED, file, int8=False)
+    again = Table(NET, ALLOWED, file, int8=lambda _kernel: False)
     assert again.measure(lambda files: pytest.fail(f"measured again: {list(files)}")) == 0
     assert again.microseconds({}) == first.microseconds({})
-    assert Table(NET, ALLOWED, file, int8=True).measure(measured) == count  # int8 is another
+    int8 = Table(NET, ALLOWED, file, int8=lambda _kernel: True)
+    assert int8.measure(measured) == count  # which is another time
+
+
+def test_a_kernel_is_measured_in_the_arithmetic_that_it_has(tmp_path):
+    """Of a net whose first layer stays in float, that one's times in int8 say nothing."""
+    asked = []
+    Table(NET, ALLOWED, tmp_path / "t.json", int8=lambda kernel: kernel.layer != "first").measure(
+        lambda files: asked.extend(files) or measured(files)
+    )
+    of_first = [name for name in asked if name.split("-")[-2] == "1"]
+    assert of_first and all(name.startswith("float-conv") for name in of_first)
+    others = [name for name in asked if name not in of_first]
+    assert others and all(name.startswith("int8-") for name in others)
+
+
+def test_which_kernels_of_a_scheme_are_in_int8():
+    def layers(**rules):
+        last = PassSpec(name="quantize.rules", params=rules)
+        int8 = in_int8(Recipe(name="t1", passes=(last,)))
+        return [kernel.layer for kernel in NET if int8(kernel)]
+
+    kept = ["net/relu/Relu;net/first/convolution"]
+    assert layers(activations="int8") == ["first", "up", "down", "label"]
+    assert layers(activations="int8", keep=kept) == ["up", "down", "label"]
+    assert layers(activations="float") == layers(activations="int16") == []
+    assert not in_int8(None)(NET[0])
 
 
 def test_whole_widths_cost_what_was_measured(table):
