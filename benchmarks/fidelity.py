@@ -122,18 +122,9 @@ class CLoop:
 
     def p50_us(self, file: Path, seconds: float) -> float:
         """p50 after a tenth of the time as warm-up; one thread, XNNPACK, as in the agent."""
-        from edgepack_agent import opprofile
-        from edgepack_agent.runtimes.base import Config
-
-        class Plain(opprofile._Model):
-            """Without the profiler, which costs time."""
-
-            def _options(self, config: Config) -> ctypes.c_void_p:
-                options = self._library.make("CreateOptions")
-                self.call("SetOptionsHardwareAccelerators", options, opprofile._CPU)
-                return options
-
         from ai_edge_litert.interpreter import Interpreter
+        from edgepack_agent.runtimes import capi
+        from edgepack_agent.runtimes.base import Config
 
         rng = np.random.default_rng(0)
         values = {
@@ -142,14 +133,16 @@ class CLoop:
             )
             for d in Interpreter(str(file)).get_input_details()
         }
-        model = Plain(str(file), Config(1, "cpu", True, {}))
-        inputs, outputs = model._buffers("Input", values), model._buffers("Output", {})
-        run = ctypes.cast(model._library._library.LiteRtRunCompiledModel, ctypes.c_void_p)
+        model = capi.Model(capi.Library(), str(file), Config(1, "cpu", True, {}))
+        inputs, outputs = model.buffers("Input"), model.buffers("Output")
+        for index, buffer in zip(model.inputs, inputs, strict=True):
+            model.fill(buffer, values[index])
+        run = model.library.address("RunCompiledModel")
 
         def loop(n: int) -> np.ndarray:
             ns = (ctypes.c_uint64 * n)()
             size = ctypes.c_size_t
-            arguments = (run, model._compiled, size(len(inputs)), inputs, size(len(outputs)))
+            arguments = (run, model.handle, size(len(inputs)), inputs, size(len(outputs)))
             if self._loop(*arguments, outputs, ns, size(n)):
                 raise SystemExit("LiteRtRunCompiledModel failed in the C loop")
             return np.array(ns, dtype=np.float64)

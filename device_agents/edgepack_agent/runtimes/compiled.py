@@ -2,7 +2,6 @@
 
 import functools
 import re
-import sys
 import time
 from pathlib import Path
 from typing import Any, Callable, Dict, List, Optional, Tuple
@@ -13,7 +12,7 @@ from edgepack_agent.errors import AgentError
 from edgepack_agent.runtimes import npu
 from edgepack_agent.runtimes.base import Config, Ops, Runtime, Shape, Tensor, unavailable
 from edgepack_agent.runtimes.stderr import captured
-from edgepack_agent.runtimes.tflite_interpreter import count_nodes, describe, without_xnnpack
+from edgepack_agent.runtimes.tflite_interpreter import on_cpu, survey
 
 # LiteRT says these on standard error and nowhere else.
 _SHARE = re.compile(r"(\d+) operations will run on the GPU, and the remaining (\d+)")
@@ -46,10 +45,7 @@ class CompiledLiteRt(Runtime):
         """Quantization and operations, which CompiledModel does not tell."""
         from ai_edge_litert.interpreter import Interpreter
 
-        resolver = without_xnnpack(sys.modules[Interpreter.__module__])
-        plain = Interpreter(model_path=path, experimental_op_resolver_type=resolver)
-        self._described = describe(plain)
-        self._ops = count_nodes(plain)
+        self._described, self._ops = survey(path, Interpreter)
 
     def _open(self, path: str, config: Config) -> Tuple[List[Tensor], List[Tensor]]:
         self._apart = config.accelerator != "cpu"
@@ -59,7 +55,7 @@ class CompiledLiteRt(Runtime):
             self._open_npu(path, config)
         else:
             self._model = self._compile(path, config, "CPU")
-            self._ops = self._on_cpu(config)
+            self._ops = on_cpu(self._ops, config, self._model.is_fully_accelerated())
         return self._described
 
     def _compile(
@@ -83,13 +79,6 @@ class CompiledLiteRt(Runtime):
         model = litert.CompiledModel.from_file(path, environment=environment, options=options)
         self.setup_ns += time.perf_counter_ns() - before  # reading the file is no call of its own
         return model
-
-    def _on_cpu(self, config: Config) -> Ops:
-        """XNNPACK took all or none; how many it took of some, LiteRT does not tell."""
-        if not config.xnnpack:
-            return self._ops
-        taken = self._ops.total if self._model.is_fully_accelerated() else None
-        return self._ops._replace(delegated=taken, left=())
 
     def _open_gpu(self, path: str, config: Config) -> None:
         refusal = None

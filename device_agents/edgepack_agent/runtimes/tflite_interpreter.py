@@ -162,6 +162,23 @@ def describe(interpreter: Any) -> Tuple[List[Tensor], List[Tensor]]:
     )
 
 
+def survey(path: str, interpreter: Any) -> Tuple[Tuple[List[Tensor], List[Tensor]], Ops]:
+    """`describe` and `count_nodes` of a file, by this class of interpreters without XNNPACK."""
+    resolver = without_xnnpack(sys.modules[interpreter.__module__])
+    plain = interpreter(model_path=path, experimental_op_resolver_type=resolver)
+    return describe(plain), count_nodes(plain)
+
+
+def on_cpu(ops: Ops, config: Config, accelerated: bool) -> Ops:
+    """The operations of a CompiledModel on the CPU.
+
+    XNNPACK took all (`accelerated`) or none; how many it took of some, LiteRT does not tell.
+    """
+    if not config.xnnpack:
+        return ops
+    return ops._replace(delegated=ops.total if accelerated else None, left=())
+
+
 Node = Tuple[str, Sequence[int], Sequence[int], str]
 
 
