@@ -305,9 +305,9 @@ def check_accelerator(profile: Profile) -> None:
             "EP105", "a delegate option is not a text", hint='Write device = "usb".'
         )
     for runtime in profile.runtimes:
-        if runtime.api not in (None, "interpreter", "compiled"):
+        if runtime.api not in (None, "interpreter", "compiled", "c"):
             raise EdgepackError(
                 "EP105",
                 f"unknown interface '{runtime.api}' of runtime {runtime.name}",
-                hint='The interfaces are "interpreter" and "compiled".',
+                hint='The interfaces are "interpreter", "compiled" and "c".',
             )

@@ -28,8 +28,8 @@ class VariantRef(NamedTuple):
 
 class RuntimeSpec(NamedTuple):
     """A runtime's distribution name and the version that the profile pins, or None; api: which
-    of its interfaces ("interpreter", or "compiled" for LiteRT's CompiledModel); exact: whether
-    another version must not be used."""
+    of its interfaces ("interpreter", or LiteRT's "compiled" and "c"); exact: whether another
+    version must not be used."""
 
     name: str
     version: Optional[str]
@@ -198,7 +198,7 @@ _RUNTIME = fields.record(
     {
         "name": fields.text,
         "version": fields.optional(fields.text),
-        "api": fields.choice("interpreter", "compiled"),
+        "api": fields.choice("interpreter", "compiled", "c"),
         "exact": fields.flag,
     },
 )

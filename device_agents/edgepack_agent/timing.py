@@ -1,6 +1,7 @@
 """Timed single inferences, and what the timer itself costs."""
 
 import base64
+import functools
 import gc
 import statistics
 import sys
@@ -16,14 +17,19 @@ LEAST_WARMUP = 8  # inferences: fewer have no level
 LONGEST_TRACE = 20_000  # last inferences that a steady state is looked for in
 
 
-def timer_cost_ns(repeats: int = 1000) -> int:
-    """Median time between two calls of the clock with nothing in between."""
+def timer_cost_ns(runtime: Any, repeats: int = 1000) -> int:
+    """Median time between two readings, with nothing in between, of the clock that times this
+    runtime's inferences."""
+    return int(statistics.median((runtime.clock or _between_readings)(repeats)))
+
+
+def _between_readings(repeats: int) -> "array[int]":
     clock = time.perf_counter_ns
-    costs = []
+    costs = array("Q")
     for _ in range(repeats):
         start = clock()
         costs.append(clock() - start)
-    return int(statistics.median(costs))
+    return costs
 
 
 class Feed:
@@ -54,30 +60,31 @@ def run(runtime: Any, feed: Feed, n: int, whole: bool = False) -> "array[int]":
     outside the timed span; so is the garbage collector, which stays off. `whole`: from the copying
     in of one sample to that of the next instead, which is what throughput is made of.
     """
+    run_block = runtime.run_block or functools.partial(_run_block, runtime)
     latencies = array("Q")
-    set_inputs, invoke, clock = runtime.set_inputs, runtime.invoke, time.perf_counter_ns
     collecting = gc.isenabled()
     gc.disable()
     try:
         while len(latencies) < n:
-            block = feed.block(n - len(latencies))
-            if whole:
-                start = clock()
-                for sample in block:
-                    set_inputs(sample)
-                    invoke()
-                    ended = clock()
-                    latencies.append(ended - start)
-                    start = ended
-                continue
-            for sample in block:
-                set_inputs(sample)
-                start = clock()
-                invoke()
-                latencies.append(clock() - start)
+            latencies.extend(run_block(feed.block(n - len(latencies)), whole))
     finally:
         if collecting:
             gc.enable()
+    return latencies
+
+
+def _run_block(runtime: Any, block: List[List[Any]], whole: bool) -> "array[int]":
+    latencies = array("Q")
+    set_inputs, invoke, clock = runtime.set_inputs, runtime.invoke, time.perf_counter_ns
+    start = clock()
+    for sample in block:
+        set_inputs(sample)
+        if not whole:
+            start = clock()
+        invoke()
+        ended = clock()
+        latencies.append(ended - start)
+        start = ended
     return latencies
 
 

@@ -60,7 +60,7 @@ class LoadedVariant:
             "setup_ns": self._runtime.setup_ns,
             "first_ns": self._first_ns,
             "inputs_sha256": self._samples.digest(self._order),
-            "timer_ns": timing.timer_cost_ns(),
+            "timer_ns": timing.timer_cost_ns(self._runtime),
             "accelerator": {
                 "actual": self._runtime.actual,
                 "adapter": self._runtime.adapter,

@@ -83,12 +83,13 @@ def is_emulated(measurement: Measurement) -> bool:
 
 
 def runtime(measurement: Measurement) -> str | None:
-    """ "ai-edge-litert 2.3.0", with "/compiled" after the name where CompiledModel was used;
-    None where it is not known."""
+    """ "ai-edge-litert 2.3.0", with "/compiled" or "/c" after the name where that interface was
+    used; None where it is not known."""
     found = measurement.runtime
     if found is None:
         return None
-    name = f"{found.name}/compiled" if found.api == "compiled" else found.name
+    plain = found.api in (None, "interpreter")
+    name = found.name if plain else f"{found.name}/{found.api}"
     return f"{name} {found.version or ''}".strip()
 
 

@@ -168,9 +168,9 @@ measuring_options = options.grouped(
     ),
     click.option(
         "--runtime",
-        metavar="NAME[/compiled][==VERSION]",
+        metavar="NAME[/compiled|/c][==VERSION]",
         help="Use this runtime only (ai-edge-litert, tflite-runtime, tensorflow), or LiteRT's "
-        "CompiledModel; default: the profile's.",
+        "CompiledModel or C interface, timed in C; default: the profile's.",
     ),
     click.option(
         "--accelerator",

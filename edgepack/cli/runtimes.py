@@ -46,12 +46,12 @@ def _runtime(text: str) -> RuntimeSpec:
 
     wanted, _, version = text.partition("==")
     name, _, api = wanted.partition("/")
-    if api not in ("", "interpreter", "compiled"):
+    if api not in ("", "interpreter", "compiled", "c"):
         raise EdgepackError(
             "EP105",
             f"'{api}' is no interface of a runtime",
             where="--runtime",
-            hint="Write NAME, NAME/interpreter or NAME/compiled.",
+            hint="Write NAME, NAME/interpreter, NAME/compiled or NAME/c.",
         )
     return RuntimeSpec(name=name, version=version or None, api=api or None, exact=bool(version))
 

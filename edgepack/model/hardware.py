@@ -10,9 +10,9 @@ from dataclasses import dataclass, field
 class RuntimeSpec:
     """A TFLite runtime: its distribution on PyPI and the version a profile pins.
 
-    api: "interpreter", or "compiled" for LiteRT's CompiledModel; None: what the accelerator
-    needs ("compiled" for the GPU). exact: another version is refused (EP405), not used and
-    flagged.
+    api: "interpreter", "compiled" for LiteRT's CompiledModel, or "c" for its C interface, timed
+    in C; None: what the accelerator needs ("compiled" for the GPU). exact: another version is
+    refused (EP405), not used and flagged.
     """
 
     name: str

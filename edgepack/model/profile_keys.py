@@ -102,7 +102,8 @@ RUNTIME_KEYS: Mapping[str, Key] = {
     "api": Key(
         str,
         "text",
-        "`interpreter`, or `compiled` for LiteRT's CompiledModel; without it what the "
+        "`interpreter`, `compiled` for LiteRT's CompiledModel, or `c` for its C interface with "
+        "inferences timed in C (the CPU's; the board needs a C compiler); without it what the "
         "accelerator needs",
     ),
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 
 import pytest
@@ -59,6 +60,12 @@ def test_the_version_that_was_asked_for_goes_before_the_provisioned_one() -> Non
     assert (message["runtimes"][0]["version"], message["runtimes"][0]["exact"]) == ("2.2.0", False)
 
 
+def test_the_c_interface_can_be_asked_for() -> None:
+    message = told(asked(runtime="ai-edge-litert/c"))
+    (runtime,) = message["runtimes"]
+    assert (runtime["api"], runtime["exact"]) == ("c", False)
+
+
 @pytest.mark.parametrize("name", ["jetson", "jetson-orin-nano", "jetson-xavier-nx"])
 def test_a_jetson_is_asked_for_its_gpu(name: str) -> None:
     message = told(asked(name))
@@ -94,9 +101,19 @@ def test_what_there_is_not_is_refused(options: dict, said: str) -> None:
 
 
 def test_an_interface_or_xnnpack_makes_two_measurements_unlike() -> None:
-    spec = RuntimeSpec(name="ai-edge-litert", version="2.3.0", api="compiled")
-    base, compiled = builders.measurement("a"), builders.measurement("a", runtime=spec)
-    assert [each.what for each in like.differences(base, compiled)] == ["runtime"]
+    base = builders.measurement("a")
+    others = [
+        builders.measurement(
+            "a", runtime=RuntimeSpec(name="ai-edge-litert", version="2.3.0", api=api)
+        )
+        for api in ("compiled", "c")
+    ]
+    for one, other in itertools.combinations([base, *others], 2):
+        assert [each.what for each in like.differences(one, other)] == ["runtime"]
+    assert [like.runtime(each) for each in others] == [
+        "ai-edge-litert/compiled 2.3.0",
+        "ai-edge-litert/c 2.3.0",
+    ]
     plain = builders.measurement("a", accelerator=Accelerator(xnnpack=False))
     (found,) = like.differences(base, plain)
     assert str(found) == "accelerator cpu without XNNPACK instead of cpu"

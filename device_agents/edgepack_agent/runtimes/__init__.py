@@ -10,6 +10,7 @@ INTERPRETER = "interpreter"
 # (distribution, interface) -> (module here, name of the class). Imported only when asked for.
 _KNOWN = {
     ("ai-edge-litert", INTERPRETER): ("edgepack_agent.runtimes.litert", "LiteRt"),
+    ("ai-edge-litert", "c"): ("edgepack_agent.runtimes.native", "NativeLiteRt"),
     ("ai-edge-litert", "compiled"): ("edgepack_agent.runtimes.compiled", "CompiledLiteRt"),
     ("tensorflow", INTERPRETER): ("edgepack_agent.runtimes.tensorflow", "TensorFlow"),
     ("tflite-runtime", INTERPRETER): ("edgepack_agent.runtimes.tflite_runtime", "TfliteRuntime"),
@@ -17,7 +18,7 @@ _KNOWN = {
 
 
 def names() -> "list[str]":
-    """The runtimes that there are: a distribution, and "/compiled" for the CompiledModel API."""
+    """The runtimes that there are: a distribution, and "/compiled" or "/c" for other interfaces."""
     return sorted(name if api == INTERPRETER else "%s/%s" % (name, api) for name, api in _KNOWN)
 
 

@@ -2,6 +2,7 @@
 
 import abc
 import time
+from array import array
 from typing import Any, Callable, Dict, List, NamedTuple, Optional, Sequence, Tuple
 
 import numpy as np
@@ -9,6 +10,8 @@ import numpy as np
 from edgepack_agent.errors import AgentError
 
 Shape = Tuple[int, ...]
+# (prepared samples, whole) -> their latencies in nanoseconds
+RunBlock = Callable[[List[List[np.ndarray]], bool], "array[int]"]
 
 
 class Tensor(NamedTuple):
@@ -73,9 +76,13 @@ class Runtime(abc.ABC):
     of it, as far as the runtime does them apart.
     actual: the accelerator in use, "cpu" when the one asked for took nothing.
     adapter: the GPU's name as its driver gives it.
+    run_block: times inferences itself, where the runtime can do that more closely than Python
+    (see `timing.run`); clock: its clock, read n times twice in a row, in nanoseconds between.
     """
 
     name = ""
+    run_block: Optional[RunBlock] = None
+    clock: Optional[Callable[[int], "array[int]"]] = None
 
     def __init__(self) -> None:
         self.inputs: List[Tensor] = []
@@ -84,13 +91,14 @@ class Runtime(abc.ABC):
         self.load_ns = self.setup_ns = 0
         self.actual = "cpu"
         self.adapter: Optional[str] = None
-        self._ready = False
+        self._ready = self._resized = False
 
     def open(self, path: str, config: Config) -> None:
         """Read the model. AgentError EP504 (no such accelerator), EP502 (not loadable)."""
         if not self._offers(config.accelerator):
             raise unavailable(
-                "accelerator '%s' is not available with %s" % (config.accelerator, self.name),
+                "accelerator '%s' is not available with this interface of %s"
+                % (config.accelerator, self.name),
                 "'gpu' and 'npu' need --runtime ai-edge-litert/compiled, 'delegate:…' the "
                 "interpreter.",
             )
@@ -110,6 +118,7 @@ class Runtime(abc.ABC):
         for tensor in self.inputs:
             if not resized:
                 _check_shape(tensor, shapes[tensor.name])
+        self._resized = resized
         before = time.perf_counter_ns()
         try:
             self.invoke = self._allocate([shapes[tensor.name] for tensor in self.inputs])
