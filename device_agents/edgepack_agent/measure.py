@@ -120,8 +120,6 @@ class Bench:
             if reply is not None:
                 subject.loaded = reply
                 subject.warmup = self.warm_up(subject)
-                if subject.warmup is not None:
-                    subject.turn = modes.turn(settings, subject.warmup["p50_ns"])
 
     def load(self, subject: Subject, batch: int) -> Optional[Dict[str, Any]]:
         """Give the subject a child of its own that has loaded it; the reply, None if it failed."""
@@ -181,8 +179,10 @@ class Bench:
         the rounds' time.
         """
         settings = self._job.settings
-        warm = [subject.warmup["p50_ns"] for subject in self._visited if subject.warmup]
-        self._launches = modes.launches(settings, warm)
+        warm = [(s, s.warmup["p50_ns"]) for s in self._visited if s.warmup]
+        self._launches = modes.launches(settings, [p50_ns for _, p50_ns in warm])
+        for subject, p50_ns in warm:
+            subject.turn = modes.turn(settings, p50_ns, len(warm) * self._launches)
         number, spent = 0, 0.0
         for launch in range(self._launches):
             if launch:
@@ -235,7 +235,9 @@ class Bench:
 
     def _used_up(self, until: float) -> bool:
         samples = sum(len(s.visits) * s.turn.n for s in self._visited)
-        return time.monotonic() >= until or samples >= modes.MAX_SAMPLES
+        # Each launch may have its share of the samples, as of the time.
+        most = modes.MAX_SAMPLES * (self._launch + 1) // self._launches
+        return time.monotonic() >= until or samples >= most
 
     def _turn(self, subject: Subject, number: int, drawn: List[int]) -> None:
         command = {

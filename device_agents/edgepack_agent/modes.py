@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 TURN_NS = 50_000_000  # a variant's turn within a round
 MAX_TURN = 1000  # inferences in a turn, so that fast models do not flood the link
-MAX_SAMPLES = 4 << 20  # of one job: the host refuses more than 8 Mi numbers
+MAX_SAMPLES = 2 << 20  # of one job, 16 MiB: half of what the host takes, outputs included
 SHORT_NS = 50_000  # p50 below which where a process has its memory is seen in its times
 LAUNCHES = 6  # the fewest whose medians have a distribution-free 95% interval
 SETTLE_SHARE = 10  # one untimed inference for so many timed ones, to refill the caches
@@ -29,16 +29,17 @@ class Turn(NamedTuple):
     settle: int
 
 
-def turn(settings: Settings, p50_ns: int) -> Turn:
+def turn(settings: Settings, p50_ns: int, parts: int) -> Turn:
     """The turn of a variant whose inference takes about `p50_ns`.
 
     A long job takes fewer samples a turn, so that all of its time can be measured. In a
     sustained one the rest of the turn is filled with inferences that are not timed: the heat
-    comes from those as well.
+    comes from those as well. parts: variants times launches, each of which measures at least one
+    round, whatever the others took.
     """
     full = max(1, TURN_NS // max(1, p50_ns))
     share = MAX_SAMPLES * TURN_NS // max(1, int(settings.max_s * 1e9))
-    n = max(1, min(MAX_TURN, full, share))
+    n = max(1, min(MAX_TURN, full, share, MAX_SAMPLES // (2 * parts)))
     if settings.mode == "sustained":
         return Turn(n, max(n // SETTLE_SHARE, full - n))
     return Turn(n, n // SETTLE_SHARE)

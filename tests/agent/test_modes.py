@@ -11,6 +11,8 @@ import pytest
 from edgepack_agent import modes
 from edgepack_agent.job import Settings
 
+from edgepack.fleet.report import RECEIVED_BYTES
+
 from .host import DATA, Event, Host, make_job
 
 Job = Callable[..., tuple[Event, dict[str, bytes]]]
@@ -22,11 +24,26 @@ def settings(**changed: object) -> Settings:
 
 
 def test_a_long_job_spreads_its_samples() -> None:
-    assert modes.turn(settings(max_s=20), 4000).n == 1000
-    assert modes.turn(settings(max_s=20), 10**9) == modes.Turn(1, 0)
-    n, settle = modes.turn(settings(max_s=600, mode="sustained"), 4000)
+    assert modes.turn(settings(max_s=20), 4000, 1).n == 1000
+    assert modes.turn(settings(max_s=20), 10**9, 1) == modes.Turn(1, 0)
+    n, settle = modes.turn(settings(max_s=600, mode="sustained"), 4000, 1)
     assert n * 600 / 0.05 <= modes.MAX_SAMPLES
     assert (n + settle) * 4000 == modes.TURN_NS, "the board is never idle"
+
+
+@pytest.mark.parametrize("variants", [1, 2, 12, 200])
+@pytest.mark.parametrize("launches", [1, 6, 100])
+@pytest.mark.parametrize("max_s", [1, 20, 3600])
+def test_a_job_of_microseconds_never_sends_more_than_the_host_takes(
+    variants: int, launches: int, max_s: float
+) -> None:
+    """Every launch ends with a whole round, also where its samples are used up before."""
+    n = modes.turn(settings(max_s=max_s), 2000, variants * launches).n
+    sent = 0
+    for launch in range(launches):
+        most = modes.MAX_SAMPLES * (launch + 1) // launches
+        sent += n * variants * max(1, -(-(most - sent) // (n * variants)))
+    assert sent * 8 <= RECEIVED_BYTES * 3 // 4, "a quarter is left for the outputs"
 
 
 @pytest.mark.parametrize(
