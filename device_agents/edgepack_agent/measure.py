@@ -49,6 +49,7 @@ class Bench:
         self._launch, self._launches = 0, 1
         self._first = 0  # the number of this launch's first round
         self._order = random.Random(job.settings.seed)
+        self._core_order = random.Random(job.settings.seed)
         self._cores = on
         self.excluded: Set[int] = set()
         self.disturbances: List[Dict[str, Any]] = []
@@ -212,11 +213,14 @@ class Bench:
         What disturbed rounds lack is measured again, in further rounds.
         """
         last = self._launch + 1 == self._launches
-        told = time.monotonic()
+        told, stays_until = time.monotonic(), 0.0
+        drawn: List[int] = []
         while any(subject.alive for subject in self._subjects):
             round_order = list(self._visited)
             self._order.shuffle(round_order)
-            drawn = self._order.sample(self._cores, len(self._cores))
+            if time.monotonic() >= stays_until:  # moving to another core costs its caches
+                drawn = self._core_order.sample(self._cores, len(self._cores))
+                stays_until = time.monotonic() + len(round_order) * modes.STRETCH_NS / 1e9
             for turn, subject in enumerate(round_order):
                 if self._cancelled.is_set():
                     raise Cancelled
@@ -286,14 +290,18 @@ class Bench:
         return not self.excluded
 
     def _each_enough(self, number: int) -> bool:
-        first = self._first
-        clean = number - first - sum(at >= first for at in self.excluded)
-        if clean * self._launches < self._job.settings.min_rounds:
+        first, least = self._first, self._job.settings.min_rounds
+        if (number - first) * self._launches < least:
             return False
-        return all(
-            self._measure(s, [v for v in s.clean(self.excluded) if v.round >= first], modes.enough)
+        own = [
+            (s, [v for v in s.clean(self.excluded) if v.round >= first])
             for s in self._visited
             if s.alive
+        ]
+        return all(
+            len(modes.stretches(visits)) * self._launches >= least
+            and self._measure(subject, visits, modes.enough)
+            for subject, visits in own
         )
 
     def _measure(self, subject: Subject, visits: List[Visit], judge: Callable[..., Any]) -> Any:
