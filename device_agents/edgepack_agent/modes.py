@@ -25,7 +25,9 @@ MAX_TURN = 1000  # inferences in a turn, so that fast models do not flood the li
 MAX_SAMPLES = 2 << 20  # of one job, 16 MiB: half of what the host takes, outputs included
 SHORT_NS = 50_000  # p50 below which where a process has its memory is seen in its times
 LAUNCHES = 6  # the fewest whose medians have a distribution-free 95% interval
-SETTLE_SHARE = 10  # one untimed inference for so many timed ones, at least one, to refill the caches
+SETTLE_SHARE = (
+    10  # one untimed inference for so many timed ones, at least one, to refill the caches
+)
 
 
 class Turn(NamedTuple):
