@@ -15,7 +15,7 @@ from edgepack_agent.sampler import PERIOD_S, Sampler
 from edgepack_agent.subject import Subject, Visit
 
 PROGRESS_S = 1.0
-JUDGE_EVERY = 5  # rounds between two looks for disturbances
+LOOK_AGAIN = 20  # whether it is enough: when there is a twentieth more; looking takes time, too
 
 Send = Callable[[Dict[str, Any]], None]
 
@@ -45,7 +45,7 @@ class Bench:
         self._visited = sweep.subjects(job)
         self._subjects = [subject for subject in self._visited if not subject.swept]
         self._sampler = Sampler(nursery.pids, probes=job.probes)
-        self._judge_at = 0
+        self._look_at = 0
         self._launch, self._launches = 0, 1
         self._first = 0  # the number of this launch's first round
         self._order = random.Random(job.settings.seed)
@@ -281,13 +281,13 @@ class Bench:
         )
 
     def _all_enough(self, number: int) -> bool:
+        if number < self._look_at:
+            return False
+        self._look_at = number + 1 + (number - self._first) // LOOK_AGAIN
         if not self._each_enough(number):
             return False
-        if number >= self._judge_at:
-            self._judge()
-            self._judge_at = number + JUDGE_EVERY
-            return self._each_enough(number)
-        return not self.excluded
+        self._judge()
+        return self._each_enough(number)
 
     def _each_enough(self, number: int) -> bool:
         first, least = self._first, self._job.settings.min_rounds
