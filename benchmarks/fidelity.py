@@ -4,14 +4,14 @@
 
 clocks: p50 of each model by the agent (its three interfaces), by a C loop over the same
     libLiteRt.so (made with cc) in this process, and by ai_edge_litert.tools.benchmark_litert_model.
-    Short turns in drawn order, each one process of the agent's; both draw a core for every 50 ms.
+    Short turns in drawn order, each one process of the agent's; both draw a core for every 40 ms.
     Bar: the interface "c" within 2% of the C loop.
 pairs: A/A and A/B. The agent measures a model under two names beside a neighbour that spins now
-    and then, --runs times (for a model of microseconds in many launches, as the agent itself
-    then chooses); then --pairs windows are drawn from those real traces with a seed: --window
-    rounds of one pair of processes, or six launches. For B the second trace is made 5% slower.
-    Every judge sees the same windows. Bars for edgepack's gate, for each model: at most 1% of
-    A/A called different, at least 95% of B found.
+    and then, in many pairs of processes; then --pairs windows are drawn from those real traces
+    with a seed, each as long as a run that does not converge (20 s): neighbouring rounds of one
+    pair of processes, or six launches where the agent itself chooses these. For B the second
+    trace is made 5% slower. Every judge sees the same windows. Bars for edgepack's gate, for each
+    model: at most 1% of A/A called different, at least 95% of B found.
 traces: the steady-state detector, the search for disturbances and LoadGen's totals on synthetic
     traces of known truth. Bars: 95% right; 95% recall and 2% false alarms; equal totals.
 
@@ -23,7 +23,6 @@ from __future__ import annotations
 import argparse
 import ctypes
 import dataclasses
-import functools
 import hashlib
 import random
 import re
@@ -31,7 +30,7 @@ import subprocess
 import sys
 import tempfile
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from itertools import pairwise
 from pathlib import Path
 from statistics import median
@@ -61,10 +60,9 @@ from edgepack.model import (
 HERE = Path(__file__).resolve().parent
 DATA = HERE.parent / "tests" / "data"
 SLOWER = 1.05
-LAUNCHES = 60  # of one run of A/A
+RUN_S = JobSettings().max_s
 C_LOOP = "C loop"
-ROUND_NS = 50e6  # on one core, as long as the agent's turns
-MOST_ROUNDS = 15  # of a launch, as a run of 20 s with two variants has at least
+ROUND_NS = 40e6  # on one core, as long as the agent's rounds stay on theirs
 
 
 def one_millisecond(folder: Path) -> Path:
@@ -142,7 +140,7 @@ class CLoop:
     def p50_us(self, file: Path, seconds: float, rng: random.Random) -> float:
         """p50 after a tenth of the time as warm-up; one thread, XNNPACK, as in the agent.
 
-        Like the agent it draws a core for each 50 ms, a tenth more before them that do not count:
+        Like the agent it draws a core for each 40 ms, a tenth more before them that do not count:
         the cores of a virtual machine differ.
         """
         loop = self._loaded(file)
@@ -169,7 +167,7 @@ class CLoop:
         inputs, outputs = model.buffers("Input"), model.buffers("Output")
         for index, buffer in zip(model.inputs, inputs, strict=True):
             model.fill(buffer, values[index])
-        run = model.library.address("RunCompiledModel")
+        run = model.library.function("RunCompiledModel")
 
         def loop(n: int) -> np.ndarray:
             ns = (ctypes.c_uint64 * n)()
@@ -239,36 +237,37 @@ def _p50(model: Path, api: str, seconds: float, seed: int) -> float:
     return found.p50
 
 
-def pairs(model: Path, count: int, runs: int, seconds: float, length: int) -> bool:
+def pairs(model: Path, count: int, runs: int) -> bool:
     """The table of judges; whether edgepack's gate keeps its bars."""
     noise = "import random,time\nwhile True:\n t=time.time()+random.expovariate(2)\n"
     noise += " while time.time()<t: pass\n time.sleep(random.expovariate(1))\n"
     neighbour = subprocess.Popen([sys.executable, "-c", noise])
     try:
-        (first, _) = measure(model, ("a", "b"), "interpreter", 1.0)
-        several = len(first.launches) > 1
-        launches = LAUNCHES if several else 1
-        real = [
-            measure(model, ("a", "b"), "interpreter", seconds, launches)
-            for _ in range(max(1, runs // 12) if several else runs)
-        ]
+        real = [measure(model, ("a", "b"), "interpreter", RUN_S)]
+        several = len(real[0][0].launches) > 1
+        if several:
+            real += [measure(model, ("a", "b"), "interpreter", RUN_S) for _ in range(runs // 3)]
+        else:
+            real = [measure(model, ("a", "b"), "interpreter", 1.5 * RUN_S * runs, runs)]
     finally:
         neighbour.kill()
         neighbour.wait()
     rng = np.random.default_rng(0)
     parts = [part for a, b in real for part in _parts_of(a, b)]
-    draw = _of_launches if several else functools.partial(_of_one, length=length)
-    different, found = Counter[str](), Counter[str]()
+    draw = _of_launches if several else _of_one
+    different, found, seconds = Counter[str](), Counter[str](), list[float]()
     for _ in range(count):
         a, b = draw(parts, rng)
+        seconds.append(_seconds(a.rounds) + _seconds(b.rounds))
         slower = dataclasses.replace(
             b, rounds=tuple(tuple(int(x * SLOWER) for x in values) for values in b.rounds)
         )
         for name, judge in judges.JUDGES.items():
             different[name] += judge(a, b) is not None
             found[name] += judge(a, slower) == "slower"
-    what = "6 launches" if several else f"{length} rounds of one launch"
+    what = "six launches" if several else "one launch"
     print(f"{model.stem}: {count} windows of {what} from {len(parts)} real pairs of processes")
+    print(f"a window's inferences take {median(seconds):.1f} s, of a run of {RUN_S:g} s")
     levels = [float(np.log(np.median(_pooled(a)) / np.median(_pooled(b)))) for a, b in parts]
     print(f"the pairs' p50 differ by {np.std(levels):.2%} (standard deviation)")
     print(f"{'judge':24} {'A/A called different':>21} {'5% slower found':>16}")
@@ -276,6 +275,10 @@ def pairs(model: Path, count: int, runs: int, seconds: float, length: int) -> bo
         print(f"{name:24} {different[name] / count:21.1%} {found[name] / count:16.1%}")
     name = "edgepack, gate > 2%"
     return different[name] <= 0.01 * count and found[name] >= 0.95 * count
+
+
+def _seconds(rounds: Iterable[Iterable[int]]) -> float:
+    return sum(map(sum, rounds)) / 1e9
 
 
 Rounds = list[tuple[int, ...]]
@@ -294,15 +297,15 @@ def _pooled(rounds: Rounds) -> np.ndarray:
 
 
 def _of_one(
-    parts: list[tuple[Rounds, Rounds]], rng: np.random.Generator, length: int
+    parts: list[tuple[Rounds, Rounds]], rng: np.random.Generator
 ) -> tuple[Measurement, Measurement]:
-    """`length` neighbouring rounds of one pair of processes."""
-    usable = [part for part in parts if len(part[0]) > length]
-    if not usable:
-        raise SystemExit("too few rounds: give --seconds more")
-    a, b = usable[rng.integers(len(usable))]
-    at = int(rng.integers(len(a) - length))
-    return _measured(a[at : at + length], (0,)), _measured(b[at : at + length], (0,))
+    """Neighbouring rounds of one pair of processes, as many as a run of RUN_S has time for."""
+    a, b = parts[rng.integers(len(parts))]
+    # A tenth of a turn is not timed.
+    ends = np.cumsum([1.1e-9 * (sum(own) + sum(other)) for own, other in zip(a, b, strict=True)])
+    first = int(rng.integers(1 + np.searchsorted(ends, max(0.0, ends[-1] - RUN_S))))
+    last = int(np.searchsorted(ends, ends[first] + RUN_S))
+    return _measured(a[first:last], (0,)), _measured(b[first:last], (0,))
 
 
 def _of_launches(
@@ -310,12 +313,8 @@ def _of_launches(
 ) -> tuple[Measurement, Measurement]:
     """Six launches, as a user's run has them, of all that were measured."""
     drawn = [parts[i] for i in rng.choice(len(parts), 6, replace=False)]
-    counts = [min(len(a), MOST_ROUNDS) for a, _ in drawn]
-    starts = tuple(int(at) for at in np.cumsum([0, *counts[:-1]]))
-    sides = [
-        [values for part, n in zip(drawn, counts, strict=True) for values in part[side][:n]]
-        for side in (0, 1)
-    ]
+    starts = tuple(int(at) for at in np.cumsum([0, *(len(a) for a, _ in drawn[:-1])]))
+    sides = [[values for part in drawn for values in part[side]] for side in (0, 1)]
     return _measured(sides[0], starts), _measured(sides[1], starts)
 
 
@@ -359,11 +358,10 @@ def main() -> int:
     )
     parser.add_argument("--only", choices=("clocks", "pairs", "traces"))
     parser.add_argument("--pairs", type=int, default=500, help="windows judged")
-    parser.add_argument("--runs", type=int, default=24, help="real runs behind the pairs")
+    parser.add_argument("--runs", type=int, default=24, help="real pairs of processes, or more")
     parser.add_argument("--turns", type=int, default=25, help="turns of the clocks")
     parser.add_argument("--seconds", type=float, default=12.0, help="of each real run")
     parser.add_argument("--count", type=int, default=60, help="synthetic traces of each kind")
-    parser.add_argument("--window", type=int, default=40, help="rounds of a pair")
     parser.add_argument("--models", type=Path, nargs="+", help="default: of 3 µs and of 1 ms")
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as scratch:
@@ -380,7 +378,7 @@ def _parts(given: argparse.Namespace) -> bool:
         good &= clocks(given.models, given.turns, given.seconds / 12)
     if given.only in (None, "pairs"):
         for model in given.models:
-            good &= pairs(model, given.pairs, given.runs, given.seconds, given.window)
+            good &= pairs(model, given.pairs, given.runs)
     return good
 
 

@@ -210,13 +210,16 @@ def regret(asked: argparse.Namespace) -> None:
     ranked = sorted(tried, key=lambda one: one.latency_us["local"])
     # Of 18 noisy times the least is luck as well: those near the least are measured again, side
     # by side with the chosen one, and what that says is what counts.
-    near = [one for one in ranked if one.choice.threads == chosen.choice.threads][:RIVALS]
+    threads = chosen.choice.threads
+    near = [one for one in ranked if one.choice.threads == threads][:RIVALS]
     recipes_of = {one.number: all_of_them.study.recipe(one.number) for one in (chosen, *near)}
     named = {n: replace(one, name=f"t{n}") for n, one in recipes_of.items()}
     found = rows(side_by_side(all_of_them, list(named.values()), asked.seconds))
     p50 = {n: _p50(found[one.name]) for n, one in named.items()}
     best = min(p50, key=p50.__getitem__)
-    others = [one.latency_us["local"] for one in tried if one.choice.threads != chosen.choice.threads]
+    others = [
+        one.latency_us["local"] for one in tried if one.choice.threads != chosen.choice.threads
+    ]
     print(f"searched {-(-size // 3)} of {size}: {chosen.choice}")
     print(f"fastest of the {len(named)} side by side: t{best}")
     print(f"with other threads the fastest took {min(others, default=0):.1f} µs in its own job")
@@ -302,7 +305,9 @@ def main() -> int:
     )
     parser.add_argument("bar", choices=list(BARS))
     parser.add_argument("--data", default=FASHION, metavar="D")
-    parser.add_argument("--scheme", choices=("fastest", "float"), default="fastest", help="of widths")
+    parser.add_argument(
+        "--scheme", choices=("fastest", "float"), default="fastest", help="of widths"
+    )
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--drop", type=float, default=0.003, help="quality that may be lost")
     parser.add_argument("--seconds", type=float, default=60.0, help="for the last comparison")

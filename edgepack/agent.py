@@ -146,16 +146,17 @@ def _texts(source: Path, start: Path) -> dict[str, str]:
 
 
 def _modules(texts: Mapping[str, str]) -> bytes:
-    """The modules as the agent's `loader` reads them: a line of JSON, then the sources."""
-    index, sources = [], b""
+    """The modules as the agent's `loader` reads them."""
+    modules = []
     for path, content in texts.items():
         place = PurePosixPath(path).with_suffix("")
         package = place.name == "__init__"
         name = ".".join([_PACKAGE, *(place.parent if package else place).parts])
-        text = prose.strip(content).encode()
-        index.append([name, package, len(text)])
-        sources += text
-    return json.dumps(index, separators=(",", ":")).encode() + b"\n" + sources
+        text = prose.strip(content)
+        if "\0" in text:
+            raise ValueError(f"{path}: a NUL would end the module")
+        modules.append(f"{name}{'/' if package else ''}\n{text}")
+    return "\0".join(modules).encode()
 
 
 def _word(text: str) -> str:

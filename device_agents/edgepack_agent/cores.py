@@ -1,10 +1,10 @@
-"""Which cores the variants run on: in one round all on the same, in the next on others.
+"""Which cores the variants run on: for some rounds all on the same, then on others.
 
 A kernel leaves a process on its core for seconds. Cores are not alike, what else runs on them
 (interrupts, a neighbour on the sibling thread, other virtual machines) even less, and two
 variants that each keep one would be told apart by it: the same file on two cores of a virtual
-machine differed by 70%. So each round draws its cores, and the ratio of two variants is of the
-same ones.
+machine differed by 70%. So every few rounds draw their cores, and the ratio of two variants is of
+the same ones.
 """
 
 import os

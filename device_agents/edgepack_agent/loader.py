@@ -1,11 +1,10 @@
 """The zipapp's `__main__`: finds the agent's modules in one member of the file, and starts it.
 
-Together they deflate to three quarters of what they take member by member. The member is a line
-of JSON, [[module, is a package, bytes], …], and then the sources in that order.
+Together they deflate to three quarters of what they take member by member. In the member each
+module is a line with its name, and a slash where it is a package, and its source; NUL is between.
 """
 
 import importlib.machinery
-import json
 import runpy
 import sys
 import zipimport
@@ -20,12 +19,10 @@ class Modules:
 
     def __init__(self, archive: str) -> None:
         self._archive = archive
-        head, _, body = zipimport.zipimporter(archive).get_data(MEMBER).partition(b"\n")
         self._sources: Dict[str, Tuple[bool, str]] = {}
-        at = 0
-        for name, package, size in json.loads(head.decode()):
-            self._sources[name] = package, body[at : at + size].decode()
-            at += size
+        for module in zipimport.zipimporter(archive).get_data(MEMBER).decode().split("\0"):
+            name, _, source = module.partition("\n")
+            self._sources[name.rstrip("/")] = name.endswith("/"), source
 
     def find_spec(self, name: str, path: Any = None, target: Any = None) -> Optional[Any]:
         """The spec of one of the agent's modules; None for any other."""

@@ -15,7 +15,7 @@ from edgepack_agent.sampler import PERIOD_S, Sampler
 from edgepack_agent.subject import Subject, Visit
 
 PROGRESS_S = 1.0
-JUDGE_EVERY = 5  # rounds between two looks for disturbances
+LOOK_AGAIN = 20  # whether it is enough: when there is a twentieth more; looking takes time, too
 
 Send = Callable[[Dict[str, Any]], None]
 
@@ -45,10 +45,11 @@ class Bench:
         self._visited = sweep.subjects(job)
         self._subjects = [subject for subject in self._visited if not subject.swept]
         self._sampler = Sampler(nursery.pids, probes=job.probes)
-        self._judge_at = 0
+        self._look_at = 0
         self._launch, self._launches = 0, 1
         self._first = 0  # the number of this launch's first round
         self._order = random.Random(job.settings.seed)
+        self._core_order = random.Random(job.settings.seed)
         self._cores = on
         self.excluded: Set[int] = set()
         self.disturbances: List[Dict[str, Any]] = []
@@ -120,8 +121,6 @@ class Bench:
             if reply is not None:
                 subject.loaded = reply
                 subject.warmup = self.warm_up(subject)
-                if subject.warmup is not None:
-                    subject.turn = modes.turn(settings, subject.warmup["p50_ns"])
 
     def load(self, subject: Subject, batch: int) -> Optional[Dict[str, Any]]:
         """Give the subject a child of its own that has loaded it; the reply, None if it failed."""
@@ -181,8 +180,10 @@ class Bench:
         the rounds' time.
         """
         settings = self._job.settings
-        warm = [subject.warmup["p50_ns"] for subject in self._visited if subject.warmup]
-        self._launches = modes.launches(settings, warm)
+        warm = [(s, s.warmup["p50_ns"]) for s in self._visited if s.warmup]
+        self._launches = modes.launches(settings, [p50_ns for _, p50_ns in warm])
+        for subject, p50_ns in warm:
+            subject.turn = modes.turn(settings, p50_ns, len(warm) * self._launches)
         number, spent = 0, 0.0
         for launch in range(self._launches):
             if launch:
@@ -212,11 +213,14 @@ class Bench:
         What disturbed rounds lack is measured again, in further rounds.
         """
         last = self._launch + 1 == self._launches
-        told = time.monotonic()
+        told, stays_until = time.monotonic(), 0.0
+        drawn: List[int] = []
         while any(subject.alive for subject in self._subjects):
             round_order = list(self._visited)
             self._order.shuffle(round_order)
-            drawn = self._order.sample(self._cores, len(self._cores))
+            if time.monotonic() >= stays_until:  # moving to another core costs its caches
+                drawn = self._core_order.sample(self._cores, len(self._cores))
+                stays_until = time.monotonic() + len(round_order) * modes.STRETCH_NS / 1e9
             for turn, subject in enumerate(round_order):
                 if self._cancelled.is_set():
                     raise Cancelled
@@ -235,7 +239,9 @@ class Bench:
 
     def _used_up(self, until: float) -> bool:
         samples = sum(len(s.visits) * s.turn.n for s in self._visited)
-        return time.monotonic() >= until or samples >= modes.MAX_SAMPLES
+        # Each launch may have its share of the samples, as of the time.
+        most = modes.MAX_SAMPLES * (self._launch + 1) // self._launches
+        return time.monotonic() >= until or samples >= most
 
     def _turn(self, subject: Subject, number: int, drawn: List[int]) -> None:
         command = {
@@ -275,23 +281,27 @@ class Bench:
         )
 
     def _all_enough(self, number: int) -> bool:
+        if number < self._look_at:
+            return False
+        self._look_at = number + 1 + (number - self._first) // LOOK_AGAIN
         if not self._each_enough(number):
             return False
-        if number >= self._judge_at:
-            self._judge()
-            self._judge_at = number + JUDGE_EVERY
-            return self._each_enough(number)
-        return not self.excluded
+        self._judge()
+        return self._each_enough(number)
 
     def _each_enough(self, number: int) -> bool:
-        first = self._first
-        clean = number - first - sum(at >= first for at in self.excluded)
-        if clean * self._launches < self._job.settings.min_rounds:
+        first, least = self._first, self._job.settings.min_rounds
+        if (number - first) * self._launches < least:
             return False
-        return all(
-            self._measure(s, [v for v in s.clean(self.excluded) if v.round >= first], modes.enough)
+        own = [
+            (s, [v for v in s.clean(self.excluded) if v.round >= first])
             for s in self._visited
             if s.alive
+        ]
+        return all(
+            len(modes.stretches(visits)) * self._launches >= least
+            and self._measure(subject, visits, modes.enough)
+            for subject, visits in own
         )
 
     def _measure(self, subject: Subject, visits: List[Visit], judge: Callable[..., Any]) -> Any:

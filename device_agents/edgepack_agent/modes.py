@@ -14,12 +14,20 @@ from edgepack_agent.job import Settings
 if TYPE_CHECKING:
     from edgepack_agent.subject import Visit
 
-TURN_NS = 50_000_000  # a variant's turn within a round
+# A variant's turn within a round. Short, so that two variants see the same state of the board:
+# beside a neighbour that comes and goes, the ratios of 10 ms turns were seen to be known twice as
+# well in the same time as those of 50 ms.
+TURN_NS = 10_000_000
+LEAST_TURN = 3  # inferences, as far as they fit in LONG_NS: the first finds cold caches
+LONG_NS = 50_000_000  # a turn of a sustained job, which leaves no pauses, or of few inferences
+STRETCH_NS = 40_000_000  # of neighbouring turns, alike as they are, that count as one observation
 MAX_TURN = 1000  # inferences in a turn, so that fast models do not flood the link
-MAX_SAMPLES = 4 << 20  # of one job: the host refuses more than 8 Mi numbers
+MAX_SAMPLES = 2 << 20  # of one job, 16 MiB: half of what the host takes, outputs included
 SHORT_NS = 50_000  # p50 below which where a process has its memory is seen in its times
 LAUNCHES = 6  # the fewest whose medians have a distribution-free 95% interval
-SETTLE_SHARE = 10  # one untimed inference for so many timed ones, to refill the caches
+SETTLE_SHARE = (
+    10  # one untimed inference for so many timed ones, at least one, to refill the caches
+)
 
 
 class Turn(NamedTuple):
@@ -29,19 +37,21 @@ class Turn(NamedTuple):
     settle: int
 
 
-def turn(settings: Settings, p50_ns: int) -> Turn:
+def turn(settings: Settings, p50_ns: int, parts: int) -> Turn:
     """The turn of a variant whose inference takes about `p50_ns`.
 
     A long job takes fewer samples a turn, so that all of its time can be measured. In a
     sustained one the rest of the turn is filled with inferences that are not timed: the heat
-    comes from those as well.
+    comes from those as well. parts: variants times launches, each of which measures at least one
+    round, whatever the others took.
     """
-    full = max(1, TURN_NS // max(1, p50_ns))
-    share = MAX_SAMPLES * TURN_NS // max(1, int(settings.max_s * 1e9))
-    n = max(1, min(MAX_TURN, full, share))
-    if settings.mode == "sustained":
-        return Turn(n, max(n // SETTLE_SHARE, full - n))
-    return Turn(n, n // SETTLE_SHARE)
+    sustained = settings.mode == "sustained"
+    length = LONG_NS if sustained else TURN_NS
+    full = max(1, length // max(1, p50_ns), min(LEAST_TURN, LONG_NS // max(1, p50_ns)))
+    share = MAX_SAMPLES * length // max(1, int(settings.max_s * 1e9))
+    n = max(1, min(MAX_TURN, full, share, MAX_SAMPLES // (2 * parts)))
+    settle = max(n // SETTLE_SHARE, int(n > 1))
+    return Turn(n, max(settle, full - n) if sustained else settle)
 
 
 def launches(settings: Settings, p50s_ns: Sequence[int]) -> int:
@@ -52,13 +62,30 @@ def launches(settings: Settings, p50s_ns: Sequence[int]) -> int:
 
 
 def medians(visits: "Sequence[Visit]") -> List[int]:
-    """In ascending order, of rounds; of whole launches where there are as many as that takes."""
+    """In ascending order, of stretches; of whole launches where there are as many as that takes."""
     by_launch: Dict[int, List[int]] = {}
     for visit in visits:
         by_launch.setdefault(visit.launch, []).append(visit.p50_ns)
     if len(by_launch) < LAUNCHES:
-        return sorted(visit.p50_ns for visit in visits)
+        return sorted(stretches(visits))
     return sorted(int(median(values)) for values in by_launch.values())
+
+
+def stretches(visits: "Sequence[Visit]") -> List[int]:
+    """The median of each stretch of neighbouring turns, STRETCH_NS long and more: what they share
+    (a neighbour, a frequency) they do not tell anew. A short rest belongs to the last one."""
+    found: List[List[int]] = []
+    length = STRETCH_NS
+    for visit in visits:
+        if length >= STRETCH_NS:
+            found.append([])
+            length = 0
+        found[-1].append(visit.p50_ns)
+        length += visit.span_ns
+    if len(found) > 1 and length < STRETCH_NS:
+        rest = found.pop()
+        found[-1] += rest
+    return [int(median(values)) for values in found]
 
 
 def enough(settings: Settings, ordered_medians: List[int], queries: int, spent_ns: int) -> bool:

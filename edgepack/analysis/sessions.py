@@ -74,7 +74,7 @@ def _overall(measurement: Measurement, percent: int) -> float:
 
 def _blocks(measurement: Measurement, percent: int) -> Any:
     """One log percentile a block; the last, short block joins its neighbour."""
-    own = [(values,) for values in stats.observations(measurement) if len(values)]
+    own = [(values,) for values in stats.stretches(measurement)]
     return _logs(_joined(own, samples_a_block(percent)), 0, percent)
 
 

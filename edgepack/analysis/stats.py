@@ -3,8 +3,9 @@
 Latencies arrive in rounds: every round visits all variants of a job in random order and
 takes a batch of single inferences from each. Samples of one round share the board's state
 at that moment (frequency, temperature, neighbours), so they are correlated, and an interval
-that counts each of them as independent is far too narrow. Here the round is the unit: the
-number of rounds, not of samples, decides how wide an interval is. Rounds that the agent found
+that counts each of them as independent is far too narrow. Here the round is the unit of what is
+paired, and a stretch of rounds of 40 ms of what is not: their number, not that of samples, decides
+how wide an interval is. Rounds that the agent found
 disturbed (`Measurement.excluded`) are kept but do not count.
 
 Where the variants were measured in several processes, one after the other
@@ -19,9 +20,9 @@ Definitions:
   Hyndman & Fan 1996, "Sample Quantiles in Statistical Packages"). The p90 is then an observed
   time that at least 90% of the inferences did not exceed, which is what a budget asks;
   interpolation would invent a value between two modes and can lie below it.
-* The interval of p50 is made of order statistics of the rounds' medians (the sign-test
+* The interval of p50 is made of order statistics of the stretches' medians (the sign-test
   interval; Conover 1999, "Practical Nonparametric Statistics", 3.2). It needs no shape, and
-  its coverage is at least 95% from six rounds on (97.9% at ten).
+  its coverage is at least 95% from six on (97.9% at ten).
 * The interval of a speed-up pairs both variants by round, so drift that both saw cancels. It
   is Tukey's interval of the Walsh averages of the rounds' log ratios, the inverse of the
   exact Wilcoxon signed-rank test (Hollander, Wolfe & Chicken 2014, 3.4). Two equal variants
@@ -58,6 +59,9 @@ if TYPE_CHECKING:
 CONFIDENCE = 0.95
 #: Rounds from which the distribution-free intervals reach 95%: 1 - 2 * 0.5**6 = 96.9%.
 EXACT_ROUNDS = 6
+#: Nanoseconds of inferences: rounds are short, so that two variants see the same state of the
+#: board, and neighbouring ones are too much alike to count as independent looks at it.
+STRETCH_NS = 40e6
 #: More rounds than this are merged with their neighbours: Walsh averages grow as the square.
 MOST_BLOCKS = 400
 #: The normal distribution's 97.5% quantile.
@@ -76,7 +80,7 @@ def latency(measurement: Measurement) -> Latency | None:
     """Statistics of the samples in microseconds; None when there are none."""
     import numpy as np
 
-    units = [values for values in observations(measurement) if len(values)]
+    units = stretches(measurement)
     if not units:
         return None
     us = np.sort(np.concatenate(units)) / 1e3
@@ -184,6 +188,29 @@ def observations(measurement: Measurement, *, launches: bool = True) -> list[Flo
         return rounds
     bounds = [*measurement.launches, len(rounds)]
     return [np.concatenate([*rounds[first:end], np.empty(0)]) for first, end in pairwise(bounds)]
+
+
+def stretches(measurement: Measurement) -> list[Floats]:
+    """Observations for an interval that pairs nothing: what `observations` says, but neighbouring
+    rounds of the only launch are one until they hold STRETCH_NS. A short rest joins the last one.
+    """
+    import numpy as np
+
+    units = [values for values in observations(measurement) if len(values)]
+    if len(measurement.launches) > 1:
+        return units
+    found: list[list[Floats]] = []
+    length = STRETCH_NS
+    for values in units:
+        if length >= STRETCH_NS:
+            found.append([])
+            length = 0.0
+        found[-1].append(values)
+        length += float(values.sum())
+    if len(found) > 1 and length < STRETCH_NS:
+        rest = found.pop()
+        found[-1] += rest
+    return [np.concatenate(own) for own in found]
 
 
 def _by_launch(logs: dict[int, float], base: Measurement, other: Measurement) -> Floats:

@@ -23,7 +23,7 @@ from edgepack.plan import Target
 SOURCE = "source"
 BATCH = 8
 """Candidates of one job: each is a process on the device, all of them alive at once."""
-# Seven turns of 50 ms: enough for an interval of p50 without a shape, and to rank by.
+# Seven stretches of 40 ms and more: enough for an interval of p50 without a shape, and to rank by.
 _SECONDS_EACH = 0.35
 # Samples by which a device with data of its own judges: as many as the foundry does here; what a
 # candidate may take for it on a slow board.

@@ -153,7 +153,7 @@ def test_same_seed_same_order(tmp_path: Path, classifiers: dict[str, bytes]) -> 
 def test_stops_as_soon_as_p50_is_known(host: Host, classifiers: dict[str, bytes]) -> None:
     host.serve(*make_job(classifiers, ci=1.0, min_rounds=6, max_s=50.0, timeout_s=60.0))
     for result in host.results().values():
-        assert result["rounds"] < 100
+        assert result["rounds"] < 1000, "of 50 s there would be several thousand"
         assert "not-converged" not in result["flags"]
 
 

@@ -10,6 +10,9 @@ from collections.abc import Callable
 import pytest
 from edgepack_agent import modes
 from edgepack_agent.job import Settings
+from edgepack_agent.subject import Visit
+
+from edgepack.fleet.report import RECEIVED_BYTES
 
 from .host import DATA, Event, Host, make_job
 
@@ -22,11 +25,45 @@ def settings(**changed: object) -> Settings:
 
 
 def test_a_long_job_spreads_its_samples() -> None:
-    assert modes.turn(settings(max_s=20), 4000).n == 1000
-    assert modes.turn(settings(max_s=20), 10**9) == modes.Turn(1, 0)
-    n, settle = modes.turn(settings(max_s=600, mode="sustained"), 4000)
+    assert modes.turn(settings(max_s=20), 4000, 1).n == 1000
+    assert modes.turn(settings(max_s=20), 10**9, 1) == modes.Turn(1, 0)
+    n, settle = modes.turn(settings(max_s=600, mode="sustained"), 4000, 1)
     assert n * 600 / 0.05 <= modes.MAX_SAMPLES
-    assert (n + settle) * 4000 == modes.TURN_NS, "the board is never idle"
+    assert (n + settle) * 4000 == modes.LONG_NS, "the board is never idle"
+
+
+@pytest.mark.parametrize(
+    ("p50_us", "n", "settle"),
+    [(2, 1000, 100), (1000, 10, 1), (4000, 3, 1), (20_000, 2, 1), (30_000, 1, 0), (10**6, 1, 0)],
+)
+def test_a_turn_is_short_but_for_slow_models(p50_us: int, n: int, settle: int) -> None:
+    assert modes.turn(settings(max_s=20), p50_us * 1000, 2) == modes.Turn(n, settle)
+
+
+def test_neighbouring_turns_count_once_until_they_are_forty_milliseconds() -> None:
+    def visits(*spans_ms: int) -> list[Visit]:
+        return [Visit(at, 0, ms * 10**6, 1, at, float(at)) for at, ms in enumerate(spans_ms)]
+
+    assert modes.stretches(visits()) == []
+    assert modes.stretches(visits(10)) == [0]
+    assert modes.stretches(visits(50, 60, 70)) == [0, 1, 2]
+    assert len(modes.stretches(visits(*[10] * 40))) == 10
+    assert modes.stretches(visits(40, 10, 10, 10, 10, 10)) == [0, 3], "a rest joins the last"
+
+
+@pytest.mark.parametrize("variants", [1, 2, 12, 200])
+@pytest.mark.parametrize("launches", [1, 6, 100])
+@pytest.mark.parametrize("max_s", [1, 20, 3600])
+def test_a_job_of_microseconds_never_sends_more_than_the_host_takes(
+    variants: int, launches: int, max_s: float
+) -> None:
+    """Every launch ends with a whole round, also where its samples are used up before."""
+    n = modes.turn(settings(max_s=max_s), 2000, variants * launches).n
+    sent = 0
+    for launch in range(launches):
+        most = modes.MAX_SAMPLES * (launch + 1) // launches
+        sent += n * variants * max(1, -(-(most - sent) // (n * variants)))
+    assert sent * 8 <= RECEIVED_BYTES * 3 // 4, "a quarter is left for the outputs"
 
 
 @pytest.mark.parametrize(
@@ -117,8 +154,9 @@ def test_other_thread_counts_are_measured_in_the_same_rounds(host: Host, job: Jo
     (result,) = host.results().values()
     assert result["threads"] == 1
     assert [point["threads"] for point in result["sweep"]] == [2, 3]
+    clean = result["rounds"] - len(result["excluded"])
     for point in result["sweep"]:
-        assert len(point["medians_ns"]) == result["rounds"] - len(result["excluded"])
+        assert 6 <= len(point["medians_ns"]) <= clean
         assert min(point["medians_ns"]) > 0
     told = {(event["variant"], event["round"]) for event in host.all("samples")}
     assert len(told) == len(host.all("samples")), "the samples are those of the first count alone"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ctypes
 import os
-import re
 import shutil
 import time
 from collections.abc import Callable
@@ -12,7 +11,6 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-import ai_edge_litert
 import numpy as np
 import pytest
 from edgepack_agent import runtimes, timing
@@ -172,19 +170,18 @@ def test_a_loop_that_cannot_be_made_fails_the_variant_and_leaves_no_file(
 
 
 def test_a_library_that_lacks_a_function_is_unusable(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(native, "_CALLED", native._CALLED + " ComputeEverything")
+    monkeypatch.setattr(native, "_NEWEST", ("ComputeEverything",))
     found = runtimes.candidate("ai-edge-litert", "c")
     assert "no LiteRtComputeEverything" in (found["unusable"] or "")
 
 
-def test_every_function_that_is_called_is_looked_for() -> None:
-    text = Path(capi.__file__).read_text()
-    named = set(re.findall(r'"([A-Z]\w+[a-z](?:%s\w*)?)"', text)) - {"LiteRt", "Input", "Output"}
-    called = {name.replace("%s", kind) for name in named for kind in ("Input", "Output")}
-    called -= {"CompiledModelGetProfiler"}
-    assert called | set(native._PASSED) == set(native._CALLED.split())
-    library = Path(ai_edge_litert.__file__).parent / "libLiteRt.so"
-    assert all(b"LiteRt" + name.encode() in library.read_bytes() for name in called)
+def test_a_function_that_is_missed_when_it_is_called_is_told(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    made = opened("classifier_float")
+    monkeypatch.setattr(made._library, "_library", ctypes.CDLL("libm.so.6"))
+    with pytest.raises(AgentError, match="no LiteRtGet"):
+        made.fix_shapes({tensor.name: (1, 4, 4, 1) for tensor in made.inputs})
 
 
 def opened(name: str, xnnpack: bool = True) -> Any:
@@ -239,12 +236,12 @@ def test_whole_is_from_the_copying_of_one_sample_to_that_of_the_next(
     runtime: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A copying that takes 2 ms is in the one and not in the other."""
-    address = runtime._library.address
     slow = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p)(slowly := Slowly(runtime))
+    known = runtime._library.function
     monkeypatch.setattr(
         runtime._library,
-        "address",
-        lambda name: slow if name == "UnlockTensorBuffer" else address(name),
+        "function",
+        lambda name: slow if name == "UnlockTensorBuffer" else known(name),
     )
     samples = [[np.zeros((1, 4, 4, 1), np.float32)]] * 9
     assert median(runtime.run_block(samples, False)) < 1e6
@@ -256,13 +253,12 @@ class Slowly:
     """Unlocks a buffer after 2 ms."""
 
     def __init__(self, runtime: Any) -> None:
-        self.runtime, self.calls = runtime, 0
+        self.unlock, self.calls = runtime._library.function("UnlockTensorBuffer"), 0
 
     def __call__(self, buffer: int) -> int:
         self.calls += 1
         time.sleep(0.002)
-        self.runtime._library.call("UnlockTensorBuffer", ctypes.c_void_p(buffer))
-        return 0
+        return int(self.unlock(ctypes.c_void_p(buffer)))
 
 
 def test_an_inference_that_fails_ends_the_loop(runtime: Any) -> None:

@@ -110,7 +110,7 @@ def test_equal_percentiles_of_two_sessions_are_rarely_called_different() -> None
 
 
 def test_a_percentile_needs_blocks_that_hold_it() -> None:
-    few = builders.measurement("float", rounds=builders.rounds(100, count=4, batch=30))
+    few = builders.measurement("float", rounds=builders.rounds(1500, count=4, batch=30))
     assert sessions.ratio(few, few, 99, paired=True) == (1.0, None), "120 samples: one block"
     assert sessions.ratio(few, few, 90, paired=True)[1] is not None
 

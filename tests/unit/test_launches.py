@@ -26,7 +26,7 @@ def measured(rng: random.Random, factor: float, *, told: bool = True) -> Measure
     """A variant whose processes are 2% apart, and whose rounds within one are 0.2% apart."""
     rounds = []
     for _ in range(LAUNCHES):
-        level = 2000 * factor * math.exp(rng.gauss(0, 0.02))
+        level = 2_000_000 * factor * math.exp(rng.gauss(0, 0.02))
         rounds += [
             tuple(int(level * math.exp(rng.gauss(0, 0.002))) for _ in range(21))
             for _ in range(ROUNDS)
@@ -45,15 +45,16 @@ def measured(rng: random.Random, factor: float, *, told: bool = True) -> Measure
 def called_different(slower: float, *, told: bool = True, paired: bool = True) -> float:
     rng = random.Random(5)
     times = 200
-    hits = 0
+    hits = unlike = 0
     for _ in range(times):
         base, other = measured(rng, 1.0, told=told), measured(rng, slower, told=told)
         _, interval = sessions.ratio(base, other, 50, paired=paired)
         assert interval is not None
         if paired:
             alike = stats.speedup(base, other)[1]
-            assert stats.significant(alike) == stats.significant(interval)
+            unlike += stats.significant(alike) != stats.significant(interval)
         hits += stats.significant(interval)
+    assert unlike <= times // 100, "the two ways to the ratio of medians agree but at the edge"
     return hits / times
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import random
 
@@ -37,12 +38,27 @@ def pair(rng: random.Random, *, rounds: int = 12, slower: float = 1.0, batch: in
 
 
 def test_known_answers_in_microseconds() -> None:
-    found = stats.latency(measured(*(tuple(range(1000, 11_000, 1000)) for _ in range(10))))
+    ms = 1_000_000
+    found = stats.latency(measured(*(tuple(range(ms, 11 * ms, ms)) for _ in range(10))))
     assert found is not None
-    assert (found.n, found.min, found.mean) == (100, 1.0, 5.5)
-    assert (found.p50, found.p90, found.p99) == (5.0, 9.0, 10.0)
-    assert found.stdev == pytest.approx(2.8867513)
-    assert found.p50_ci95 == (5.0, 5.0)
+    assert (found.n, found.min, found.mean) == (100, 1000.0, 5500.0)
+    assert (found.p50, found.p90, found.p99) == (5000.0, 9000.0, 10_000.0)
+    assert found.stdev == pytest.approx(2886.7513)
+    assert found.p50_ci95 == (5000.0, 5000.0)
+
+
+def test_neighbouring_rounds_count_once_until_they_hold_forty_milliseconds() -> None:
+    """Rounds of 10 ms beside a neighbour that is there half of the time, for 80 ms each time."""
+    levels = [1_000_000 if (at // 8) % 2 else 1_600_000 for at in range(64)]
+    short = measured(*((level,) * 10 for level in levels))
+    found = stats.stretches(short)
+    assert all(sum(values) >= stats.STRETCH_NS for values in found)
+    assert sum(map(len, found)) == 640, "every sample counts"
+    assert 16 <= len(found) < 64
+    uneven = measured(*((20_000_000,) for _ in range(5)))
+    assert [len(values) for values in stats.stretches(uneven)] == [2, 3], "a rest joins the last"
+    whole = dataclasses.replace(short, launches=(0, 32))
+    assert [len(values) for values in stats.stretches(whole)] == [320, 320]
 
 
 def test_no_samples_is_none_and_no_speedup() -> None:
@@ -67,7 +83,7 @@ def test_latency_is_ordered_and_percentiles_were_observed(rounds) -> None:
 
 @given(st.integers(6, 60))
 def test_the_interval_of_p50_is_the_exact_sign_interval(count: int) -> None:
-    values = [1000 * (n + 1) for n in range(count)]
+    values = [100_000_000 * (n + 1) for n in range(count)]
     found = stats.latency(measured(*((value,) for value in values)))
     assert found is not None
     below = values.index(round(found.p50_ci95[0] * 1000))
@@ -129,7 +145,7 @@ def test_drift_that_both_saw_cancels() -> None:
 
 def test_correlated_samples_do_not_make_the_interval_narrow() -> None:
     # Two states of a board, a hundred equal samples in each round: p50 is not known to 1%.
-    rounds = [(100_000,) * 100 if n % 2 else (130_000,) * 100 for n in range(10)]
+    rounds = [(100_000,) * 500 if n % 2 else (130_000,) * 500 for n in range(10)]
     found = stats.latency(measured(*rounds))
     assert found is not None
     assert found.p50_ci95 == (100.0, 130.0)

@@ -7,10 +7,11 @@ RuntimeError, as those of the bindings are.
 import ctypes
 import os
 from pathlib import Path
-from typing import Any, List, Sequence, Set, Tuple
+from typing import Any, List, Set, Tuple
 
 import numpy as np
 
+from edgepack_agent.errors import AgentError
 from edgepack_agent.runtimes.base import Config, Shape
 
 _CPU = 1  # kLiteRtHwAcceleratorCpu
@@ -49,17 +50,18 @@ class Library:
         library = Path(ai_edge_litert.__file__).resolve().parent / "libLiteRt.so"
         self._library = ctypes.CDLL(str(library))
 
-    def missing(self, names: Sequence[str]) -> List[str]:
-        """Those of these functions that this version of the library does not have."""
-        return [name for name in names if not hasattr(self._library, "LiteRt" + name)]
-
-    def address(self, name: str) -> ctypes.c_void_p:
-        """Where a function is, for C code that calls it."""
-        return ctypes.cast(getattr(self._library, "LiteRt" + name), ctypes.c_void_p)
+    def function(self, name: str) -> Any:
+        """LiteRt`name`. AgentError EP405 where this version of the library has none."""
+        try:
+            return getattr(self._library, "LiteRt" + name)
+        except AttributeError:
+            raise AgentError(
+                "EP405", "this libLiteRt.so has no LiteRt%s" % name, "Bring ai-edge-litert 2.3."
+            ) from None
 
     def call(self, name: str, *arguments: Any) -> None:
         """RuntimeError when its status is not 0."""
-        status = getattr(self._library, "LiteRt" + name)(*arguments)
+        status = self.function(name)(*arguments)
         if status:
             raise RuntimeError("LiteRt%s ended with status %d" % (name, status))
 
