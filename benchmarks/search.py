@@ -17,8 +17,8 @@ widths  widths by the measured tables against uniform pruning of equal MACs, in 
 regret  a space without cuts, searched with a third of its trials and then measured whole.
         Bar: at most 3% slower than the fastest that meets the budget, measured side by side.
 cheap   candidates on the float file: size, agreement and latency. Bar: 100 in 120 s.
-kill    a search killed with SIGKILL at random moments and resumed, against one left alone.
-        Bar: the same finished trials, each once.
+kill    searches killed with SIGKILL at random moments before their last trial and resumed,
+        against one left alone. Bar: the same finished trials, each once.
 """
 
 from __future__ import annotations
@@ -269,30 +269,37 @@ def cheap(asked: argparse.Namespace) -> None:
 
 def kill(asked: argparse.Namespace) -> None:
     """See the module."""
-    wanted = request(asked, trials=asked.trials, cut=False, threads=(1, 2))
-    names = [Study.create(f"bench-{secrets.token_hex(4)}", wanted).name for _ in range(2)]
+    wanted = request(asked, trials=asked.trials, cut=False, threads=(1, 2), max_seconds=3.0)
     rng = random.Random(asked.seed)
     command = [sys.executable, "-m", "edgepack.cli.main", "search", "-q", "--resume"]
+
+    def new() -> str:
+        return Study.create(f"bench-{secrets.token_hex(4)}", wanted).name
+
+    def finish(name: str) -> Counter[tuple[Choice, str]]:
+        # In which order they come depends on what was measured, which is never twice the same.
+        subprocess.run([*command, name], check=False, stdout=subprocess.DEVNULL)
+        return Counter((one.choice, one.sha256) for one in Study.open(name).tried())
+
     began = time.monotonic()
-    subprocess.run([*command, names[0]], check=False, stdout=subprocess.DEVNULL)
+    whole = finish(new())
     alone = time.monotonic() - began
-    killed = 0
-    for _ in range(asked.times):
-        child = subprocess.Popen([*command, names[1]], stdout=subprocess.DEVNULL)
-        try:
-            child.wait(rng.uniform(0.05, 1.0) * alone)
-        except subprocess.TimeoutExpired:
-            os.kill(child.pid, signal.SIGKILL)
-            child.wait()
-            killed += 1
-    subprocess.run([*command, names[1]], check=False, stdout=subprocess.DEVNULL)
-    # In which order they come depends on what was measured, and that is never twice the same.
-    whole, broken = (
-        Counter((one.choice, one.sha256) for one in Study.open(name).tried()) for name in names
-    )
-    same = "the same" if whole == broken and set(broken.values()) == {1} else "OTHER"
-    trials = f"{broken.total()} of {whole.total()} trials"
-    print(f"killed {killed} times: {trials}, {same} finished trials")
+    killed = searches = same = 0
+    while killed < asked.times:
+        name = new()
+        while killed < asked.times and len(Study.open(name).tried()) < asked.trials:
+            child = subprocess.Popen([*command, name], stdout=subprocess.DEVNULL)
+            try:
+                child.wait(rng.uniform(0.05, 0.9) * alone)
+            except subprocess.TimeoutExpired:
+                os.kill(child.pid, signal.SIGKILL)
+                child.wait()
+                killed += 1
+        broken = finish(name)
+        searches += 1
+        same += whole == broken and set(broken.values()) == {1}
+        print(f"{name}: killed {killed} times so far, {broken.total()} of {whole.total()} trials")
+    print(f"killed {killed} times: {same} of {searches} searches with the same finished trials")
 
 
 BARS = {"peers": peers, "widths": widths, "regret": regret, "cheap": cheap, "kill": kill}
