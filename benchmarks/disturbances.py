@@ -15,14 +15,15 @@ sysfs: the agent's sampler and judge on a root folder in which the files of a th
     Pi (get_throttled and frequency) are replayed; the rounds beside it are even ones.
 
 The job has two variants in interleaved rounds. The agent's rules judge the first one's rounds and
-the time line; the second, in another process, is the witness. Found is a disturbance
-when at least half of its rounds are told to be disturbed. A false alarm is such a round that no
-disturbance touched and beside which nobody saw anything: neither this program, which reads
-/proc/stat on its own, nor the witness, whose times (the median of five rounds) were within 3% of
-its usual ones. On a shared machine neighbours are real; how many of all undisturbed rounds the two
-call unusual is told, too, as what they call all the time excuses nothing. Bars: 95% found, 2% false
-alarms; exits 1 below. It needs a machine with nothing else on it: where a core is short all the
-time, nothing that takes one away is out of the ordinary.
+the time line; the second, in another process, is the witness. Found is a disturbance when at least
+half of its rounds are told to be disturbed. A false alarm is such a round that no disturbance
+touched and beside which nobody else saw anything: neither this program, which reads /proc/stat on
+its own, nor the witness, of whose turns in all rounds of the same alarm the median p50 and the mean
+were within 1.5% of the usual (half of what is a disturbance). On a shared machine neighbours are
+real. What the two say of as many rounds that were not told, drawn at random, is told, too:
+what they called unusual all the time would excuse everything. Bars: 95% found, 2% false alarms;
+exits 1 below. It needs a machine with nothing else on it: where a core is short all the time,
+nothing that takes one away is out of the ordinary.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ from __future__ import annotations
 import argparse
 import base64
 import contextlib
+import math
 import multiprocessing
 import os
 import random
@@ -39,9 +41,9 @@ import tempfile
 import threading
 import time
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from pathlib import Path
-from statistics import median
+from statistics import fmean, median
 from typing import NamedTuple
 
 import numpy as np
@@ -61,7 +63,7 @@ ASKED_EVERY_S = 2.0  # of vcgencmd: what it is to find must last longer
 LASTS_LONGER_S = (3.0, 4.0)
 QUOTA = 0.2  # of a core
 EDGE_S = 0.5  # beside a disturbance: the time line's rows are coarser than rounds
-UNUSUAL = 0.04  # of the processor time stolen or used by others, beyond the usual of the run
+UNUSUAL = 0.1  # of the processor time stolen or used, beyond the usual of the run
 Span = tuple[int, int]
 JUDGED, WITNESS = "judged", "witness"
 KINDS = ("quota", "stopped", "neighbour", "throttled", "sysfs")
@@ -69,14 +71,14 @@ KINDS = ("quota", "stopped", "neighbour", "throttled", "sysfs")
 
 class Outcome(NamedTuple):
     """Of one run: disturbances found of all; rounds told as disturbed of all that were not, those
-    of them that nobody else saw, and the rounds of all that were not that somebody else saw."""
+    of them that nobody else saw; and of as many rounds elsewhere, those that others saw."""
 
     found: int
     planted: int
     alarms: int
     unseen: int
     quiet: int
-    seen: int
+    elsewhere: int
 
 
 class Witness(threading.Thread):
@@ -108,11 +110,18 @@ class Witness(threading.Thread):
         self.join()
 
     def unusual(self) -> list[int]:
-        """When it saw more stolen or used than is usual."""
+        """When it saw more stolen or used than is usual, over half a second: the kernel counts
+        in ticks of 10 ms, of which a tenth of a second has twenty."""
         found = []
         for column in (1, 2):
-            usual = median(row[column] for row in self.rows)
-            found += [row[0] for row in self.rows if row[column] > usual + UNUSUAL]
+            smooth = [
+                fmean(row[column] for row in self.rows[max(0, i - 2) : i + 3])
+                for i in range(len(self.rows))
+            ]
+            usual = median(smooth)
+            found += [
+                row[0] for row, v in zip(self.rows, smooth, strict=True) if v > usual + UNUSUAL
+            ]
         return found
 
 
@@ -219,12 +228,37 @@ def on_the_agent(kind: str, seconds: float, rng: random.Random) -> Outcome:
         visits = {name: _visits(host, name) for name in model}
     mine = visits[JUDGED]
     judged = disturbance.judge([mine], line["rows"], line["start_ns"], PERIOD_S)
-    told = {number for rounds in judged.rounds for number in rounds}
-    rounds = [(visit.start_ns, visit.start_ns + visit.span_ns) for visit in mine]
     at = {visit.round: place for place, visit in enumerate(mine)}
-    seen = witness.unusual() + slow(visits[WITNESS])
     late_s = ASKED_EVERY_S + PERIOD_S if kind == "throttled" else 0.0
-    return outcome(rounds, {at[number] for number in told}, spans, seen, late_s)
+    return outcome(
+        [(visit.start_ns, visit.start_ns + visit.span_ns) for visit in mine],
+        [[at[number] for number in rounds] for rounds in judged.rounds],
+        spans,
+        witness.unusual(),
+        late_s,
+        Beside(visits[WITNESS], [visit.round for visit in mine]),
+    )
+
+
+class Beside:
+    """Whether the witness was on another level than usual in some of the judged one's rounds."""
+
+    def __init__(self, visits: list[Visit], numbers: list[int]) -> None:
+        self._numbers = numbers
+        self._by_round = {visit.round: visit for visit in visits}
+        self._usual = self._levels(visits)
+
+    def _levels(self, visits: list[Visit]) -> tuple[float, float]:
+        # Of the means the median: a mean of means would take one long stop for a level.
+        return median(v.p50_ns for v in visits), median(v.mean_ns for v in visits)
+
+    def __call__(self, places: Iterable[int]) -> bool:
+        numbers = (self._numbers[place] for place in places)
+        visits = [self._by_round[n] for n in numbers if n in self._by_round]
+        if not visits:
+            return False
+        pairs = zip(self._levels(visits), self._usual, strict=True)
+        return any(abs(math.log(here / usual)) > disturbance.SHIFT / 2 for here, usual in pairs)
 
 
 def _visits(host: Host, name: str) -> list[Visit]:
@@ -236,21 +270,6 @@ def _visits(host: Host, name: str) -> list[Visit]:
             p50 = int(np.sort(ns)[len(ns) // 2])
             of = (event["round"], event["start_ns"], int(ns.sum()), len(ns), p50, float(ns.mean()))
             found.append(Visit(*of))
-    return found
-
-
-def slow(visits: list[Visit]) -> list[int]:
-    """When the witness was on another level than usual: the median of five of its rounds, in p50
-    or in their mean (a process that is stopped now and then has the usual median)."""
-    found = []
-    for values in ([v.p50_ns for v in visits], [v.mean_ns for v in visits]):
-        smooth = [median(values[max(0, i - 2) : i + 3]) for i in range(len(values))]
-        usual = median(values)
-        found += [
-            visit.start_ns
-            for visit, value in zip(visits, smooth, strict=True)
-            if abs(value / usual - 1) > disturbance.SHIFT
-        ]
     return found
 
 
@@ -269,11 +288,17 @@ def planted(
 
 
 def outcome(
-    rounds: list[Span], told: set[int], spans: list[Span], seen: list[int], late_s: float
+    rounds: list[Span],
+    alarms: list[list[int]],
+    spans: list[Span],
+    seen: list[int],
+    late_s: float,
+    beside: Callable[[Iterable[int]], bool],
 ) -> Outcome:
-    """What of the spans was found, and what else was told."""
+    """What of the spans was found, and what else was told. alarms: rounds by disturbance told."""
     edge = int(EDGE_S * 1e9)
     late = int(late_s * 1e9)
+    told = {i for alarm in alarms for i in alarm}
     found = 0
     near: set[int] = set()
     for first, last in spans:
@@ -288,12 +313,22 @@ def outcome(
             if begin < last + edge + late and end > first - edge
         }
     quiet = set(range(len(rounds))) - near
-    alarms = quiet & told
-    unusual = {
-        i for i in quiet if any(rounds[i][0] - edge < at < rounds[i][1] + edge for at in seen)
-    }
-    unseen = alarms - unusual
-    return Outcome(found, len(spans), len(alarms), len(unseen), len(quiet), len(unusual))
+    calm = sorted(quiet - told)
+    rng = random.Random(0)
+
+    def others(part: Collection[int]) -> bool:
+        stat = any(rounds[i][0] - edge < at < rounds[i][1] + edge for i in part for at in seen)
+        return bool(part) and (stat or beside(part))
+
+    excused, elsewhere = set[int](), 0
+    for alarm in alarms:
+        own = quiet.intersection(alarm)
+        if others(own):
+            excused |= own
+        start = rng.randrange(max(1, len(calm) - len(own)))
+        elsewhere += len(own) * others(calm[start : start + len(own)])
+    false = quiet & told
+    return Outcome(found, len(spans), len(false), len(false - excused), len(quiet), elsewhere)
 
 
 def on_a_root(seconds: float, rng: random.Random) -> Outcome:
@@ -324,8 +359,7 @@ def on_a_root(seconds: float, rng: random.Random) -> Outcome:
     ]
     found = disturbance.judge([visits], sampler.rows, sampler.start_ns, PERIOD_S)
     rounds = [(visit.start_ns, visit.start_ns + step) for visit in visits]
-    told = {number for each in found.rounds for number in each}
-    return outcome(rounds, told, spans, [], 0.0)
+    return outcome(rounds, found.rounds, spans, [], 0.0, lambda _places: False)
 
 
 def main() -> int:
@@ -364,7 +398,7 @@ def main() -> int:
 def _row(kind: str, one: Outcome) -> str:
     of = f"of {one.quiet} rounds"
     found = f"| {kind} | {one.found} of {one.planted} | {one.alarms} {of}"
-    return f"{found} | {one.unseen} | {one.seen} |"
+    return f"{found} | {one.unseen} | {one.elsewhere} of {one.alarms} |"
 
 
 if __name__ == "__main__":

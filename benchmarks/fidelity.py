@@ -37,9 +37,6 @@ from statistics import median
 from typing import Any
 
 import numpy as np
-from edgepack_agent import cores
-from edgepack_agent.runtimes import capi
-from edgepack_agent.runtimes.base import Config
 
 from benchmarks import disturbed, judges, traces
 from edgepack import config, fleet
@@ -56,6 +53,13 @@ from edgepack.model import (
     Status,
     Variant,
 )
+from edgepack.resources import agent_source
+
+sys.path.insert(0, str(agent_source().parent))
+
+from edgepack_agent import cores
+from edgepack_agent.runtimes import capi
+from edgepack_agent.runtimes.base import Config
 
 HERE = Path(__file__).resolve().parent
 DATA = HERE.parent / "tests" / "data"

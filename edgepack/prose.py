@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import io
+import re
 import tokenize
 from collections.abc import Iterator
 
@@ -12,7 +13,8 @@ _HOLDERS = (ast.Module, ast.ClassDef, *_FUNCTIONS)
 
 
 def strip(source: str) -> str:
-    """`source` without comments, docstrings and types, and with every line where it was.
+    """`source` without comments, docstrings, types and what was imported for these alone, and
+    with every line where it was.
 
     A docstring that is all of a body stays, empty. Types stay in the bodies of classes, which
     may be made of them, and where they take several lines.
@@ -25,9 +27,19 @@ def strip(source: str) -> str:
         lines[row] = lines[row][:start] + lines[row][stop:]
     bare = [line.rstrip() for line in lines]
     inside = _inside_strings("\n".join(bare) + "\n")
-    return "".join(
-        (line if row in inside else _shallow(line)) + "\n" for row, line in enumerate(bare)
-    )
+    shallow = (line if row in inside else _shallow(line) for row, line in enumerate(bare))
+    return _without_unused("".join(f"{line}\n" for line in shallow))
+
+
+def _without_unused(source: str) -> str:
+    """`source` with those names imported from `typing` that it says anywhere else."""
+
+    def used(line: re.Match[str]) -> str:
+        rest = source.replace(line[0], "")
+        names = [name for name in line[1].split(", ") if re.search(rf"\b{name}\b", rest)]
+        return f"from typing import {', '.join(names)}" if names else ""
+
+    return re.sub(r"^from typing import (\w+(?:, \w+)*)$", used, source, flags=re.MULTILINE)
 
 
 def _inside_strings(source: str) -> set[int]:

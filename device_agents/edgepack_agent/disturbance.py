@@ -8,10 +8,10 @@ A single slow round is no level: it belongs to the tail that p99 is there to sho
 """
 
 import math
-from statistics import median
-from typing import Any, Dict, List, NamedTuple, Optional, Sequence, Set, Tuple
+from statistics import mean, median
+from typing import Any, Callable, Dict, List, NamedTuple, Optional, Sequence, Set, Tuple
 
-from edgepack_agent import steady
+from edgepack_agent import modes, steady
 
 COLUMNS = (
     "t_s", "frequency_mhz", "temperature_c", "throttled", "quota", "others", "steal", "waiting",
@@ -109,11 +109,11 @@ def _lasting(bad: Sequence[bool]) -> List[bool]:
 
 
 def in_rounds(times: Sequence[Span], levels: Sequence[float]) -> List[Disturbance]:
-    """Stretches of rounds on another level than most, from their times and levels in order.
+    """Times on another level than most, from those of rounds, or of stretches of them, in order.
 
     Args:
-        times: begin and end of each round, monotonic nanoseconds.
-        levels: of each round against the usual one: 1.0 is as usual.
+        times: begin and end of each, monotonic nanoseconds.
+        levels: of each against the usual one: 1.0 is as usual.
     """
     size = -(-len(levels) // steady.BLOCKS) if levels else 1
     reduced = [median(levels[i : i + size]) for i in range(0, len(levels), size)]
@@ -205,10 +205,14 @@ def judge(
     numbers = sorted(by_round)
     times = [_span(list(by_round[number].values())) for number in numbers]
     found = in_time_line(rows, start_ns, period_s)
+    stretches = _stretches([by_round[number] for number in numbers])
+    spans = [(times[part[0]][0], times[part[-1]][1]) for part in stretches]
     # The mean shows what the median hides: a quota stops few inferences, each for long.
-    for key in ("p50_ns", "mean_ns"):
-        values = [{v: getattr(x, key) for v, x in by_round[number].items()} for number in numbers]
-        found += in_rounds(times, levels(values))
+    for key, middle in (("p50_ns", median), ("mean_ns", mean)):
+        values = [
+            _merged([by_round[numbers[at]] for at in part], key, middle) for part in stretches
+        ]
+        found += in_rounds(spans, levels(values))
     hit = touched(found, times)
     told: List[Tuple[Disturbance, List[int]]] = []
     excluded: Set[int] = set()
@@ -221,6 +225,34 @@ def judge(
     if any(_hit(own, excluded) > MOST * len(own) for own in visits if own):
         excluded = set()
     return Found([one for one, _ in told], [rounds for _, rounds in told], excluded)
+
+
+Round = Dict[Any, Any]  # a visit of each variant and launch that took part
+
+
+def _stretches(rounds: Sequence[Round]) -> List[List[int]]:
+    """Positions of neighbouring rounds that are judged as one (see `modes.STRETCH_NS`): of a
+    process that is stopped ten times a second a single turn shows nothing, or all of it."""
+    found: List[List[int]] = []
+    spent: Dict[Any, int] = {}
+    for at, visits in enumerate(rounds):
+        if not found or max(spent.values()) >= modes.STRETCH_NS:
+            found.append([])
+            spent = {}
+        found[-1].append(at)
+        for key, visit in visits.items():
+            spent[key] = spent.get(key, 0) + visit.span_ns
+    return found
+
+
+def _merged(
+    rounds: Sequence[Round], key: str, middle: Callable[[List[float]], float]
+) -> Dict[Any, float]:
+    values: Dict[Any, List[float]] = {}
+    for visits in rounds:
+        for name, visit in visits.items():
+            values.setdefault(name, []).append(getattr(visit, key))
+    return {name: middle(own) for name, own in values.items()}
 
 
 def _hit(visits: Sequence[Any], excluded: Set[int]) -> int:

@@ -33,10 +33,17 @@ class Untyped(ast.NodeTransformer):
         return ast.copy_location(ast.Assign([node.target], node.value), node)
 
 
+def from_typing(node: ast.AST) -> set[str]:
+    """What an import takes from typing."""
+    here = isinstance(node, ast.ImportFrom) and node.module == "typing"
+    return {alias.name for alias in node.names} if here else set()
+
+
 def shape(source: str) -> list[tuple[str, int | None]]:
     """Every node with its line, without types, and without docstrings, emptied where they are
     all of a body."""
     tree = Untyped().visit(ast.parse(source))
+    tree.body = [node for node in tree.body if not from_typing(node)]
     for node in ast.walk(tree):
         holder = isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef)
         if holder and ast.get_docstring(node, clean=False) is not None:
@@ -52,6 +59,15 @@ def shape(source: str) -> list[tuple[str, int | None]]:
 def test_the_agents_code_and_its_lines_stay(file: Path) -> None:
     source = file.read_text(encoding="utf-8")
     assert shape(prose.strip(source)) == shape(source)
+
+
+@pytest.mark.parametrize("file", AGENT, ids=[file.stem for file in AGENT])
+def test_of_typing_what_is_used_stays(file: Path) -> None:
+    source = file.read_text(encoding="utf-8")
+    before, after = (ast.parse(text) for text in (source, prose.strip(source)))
+    taken = {name for node in before.body for name in from_typing(node)}
+    kept = {name for node in after.body for name in from_typing(node)}
+    assert kept == taken & {node.id for node in ast.walk(after) if isinstance(node, ast.Name)}
 
 
 def test_a_body_that_is_a_docstring_stays_a_body() -> None:
