@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Collection
 from types import SimpleNamespace
 from typing import Any
 
 from edgepack_agent.measure import Bench
+from edgepack_agent.subject import Visit
 
 from benchmarks import disturbances, disturbed
 
@@ -64,8 +66,25 @@ def test_what_a_benchmark_counts_as_found_and_as_a_false_alarm() -> None:
     second = 10**9
     rounds = [(i * second, (i + 1) * second) for i in range(10)]
     spans = [(2 * second + 1, 4 * second)]  # rounds 2 and 3; 1 and 4 are its edge
-    both = disturbances.outcome(rounds, {2, 3, 8, 9}, spans, [9 * second], 0.0)
+
+    def judged(alarms: list[list[int]], seen: list[int], witness: set[int]) -> Any:
+        def beside(places: Collection[int]) -> bool:
+            return not witness.isdisjoint(places)
+
+        return disturbances.outcome(rounds, alarms, spans, seen, 0.0, beside)
+
+    both = judged([[2, 3], [8, 9]], [9 * second], set())
     assert (both.found, both.alarms, both.quiet) == (1, 2, 6)
-    assert both.unseen == 0, "somebody else saw the machine disturbed beside 8 and 9"
-    missed = disturbances.outcome(rounds, {8}, spans, [], 0.0)
+    assert both.unseen == 0, "the machine was seen disturbed beside 8 and 9"
+    assert judged([[8, 9]], [], {8}).unseen == 0, "the witness was slower as well"
+    missed = judged([[8]], [], {9})
     assert (missed.found, missed.unseen) == (0, 1)
+    assert judged([[8]], [], {0, 5, 6, 7, 9}).elsewhere == 1, "a witness that is never calm"
+
+
+def test_a_witness_is_on_another_level_when_half_of_its_rounds_are() -> None:
+    levels = [1000] * 20 + [1050] * 10 + [1000] * 20
+    visits = [Visit(at, 0, ns, 1, ns, float(ns)) for at, ns in enumerate(levels)]
+    beside = disturbances.Beside(visits, list(range(50)))
+    assert beside(range(20, 30)) and beside(range(18, 26))
+    assert not beside(range(10)) and not beside(range(10, 24)) and not beside([])
