@@ -59,6 +59,26 @@ def final(name, us, drop, size, budget):
     )
 
 
+def test_of_two_runs_what_overlaps_is_not_told_apart_and_fewer_threads_win():
+    budget = Budget(selector="*", limits={"quality_drop": 0.01})
+
+    def of(name, us, spread, threads):
+        made = final(name, us, 0.0, 1000, budget)
+        return dataclasses.replace(
+            made,
+            run_id=f"of {threads}",
+            latency_ci95_us=(us - spread, us + spread),
+            setting=Setting(threads=threads),
+        )
+
+    one, two = of("t1", 104.0, 3.0, 1), of("t2", 100.0, 3.0, 2)
+    assert answer(TARGET, [one, two], [budget], speed=True).best == one
+    clear = of("t1", 104.0, 0.5, 1)
+    assert answer(TARGET, [clear, of("t2", 100.0, 0.5, 2)], [budget], speed=True).best != clear
+    same_run = dataclasses.replace(of("t3", 104.0, 3.0, 2), bytes=10)
+    assert answer(TARGET, [same_run, two], [budget], speed=True).best == two
+
+
 def test_the_fastest_that_fit_are_finalists_and_no_untrained_cut():
     found = [tried(n, 10.0 + n, 0.01, {"d.*.quality_drop": -0.5}) for n in range(20)]
     found.append(tried(20, 1.0, 0.5, {}, epochs=0))
