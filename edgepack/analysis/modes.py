@@ -133,8 +133,10 @@ def swept(measurement: Measurement) -> tuple[Swept, ...]:
     found = [Swept(threads=measurement.threads, p50=own.p50, ci95=own.p50_ci95)]
     for point in measurement.sweep:
         rounds = tuple((median,) for median in point.medians_ns)
+        # Each is an observation of its own, as the median of a launch is.
+        own_units = tuple(range(len(rounds)))
         latency = stats.latency(
-            dataclasses.replace(measurement, rounds=rounds, excluded=(), launches=(0,))
+            dataclasses.replace(measurement, rounds=rounds, excluded=(), launches=own_units)
         )
         if latency is not None:
             found.append(Swept(threads=point.threads, p50=latency.p50, ci95=latency.p50_ci95))

@@ -8,6 +8,7 @@ run; only what that run says counts.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
@@ -25,6 +26,7 @@ from edgepack.pipeline import Outcome
 from edgepack.plan import Target
 from edgepack.searching import limits
 from edgepack.searching.answers import Answer, Binding, Conclusion, Final
+from edgepack.searching.duel import Duel, duel
 from edgepack.searching.finalists import at_most, finalists
 from edgepack.searching.gauge import Setting, with_runtime
 from edgepack.searching.loop import Searching
@@ -68,7 +70,8 @@ def conclude(searching: Searching, tried: Sequence[Tried], *, emit: Emit) -> Con
             for final in _finals(outcome, target, request.budgets, setting)
         ]
         if finals:
-            answers.append(answer(target, finals, request.budgets, speed=speed))
+            meet = functools.partial(_duel, searching, target, outcomes, emit)
+            answers.append(answer(target, finals, request.budgets, speed=speed, duel=meet))
         else:
             lost[target.device.name] = "none of the finalists could be measured there"
     return Conclusion(
@@ -119,6 +122,22 @@ def _measured(
     )
     emit(Event(kind="stage", stage="search", message=f"measuring {len(group)} finalists"))
     return pipeline.bench(package, directory, wanted_plan, emit=emit)
+
+
+def _duel(
+    searching: Searching,
+    target: Target,
+    outcomes: Sequence[tuple[Setting, Outcome]],
+    emit: Emit,
+    rivals: Sequence[Final],
+) -> Mapping[Setting, float]:
+    packaged = {outcome.run.run_id: outcome.run.package_path for _, outcome in outcomes}
+
+    def content(one: Final) -> bytes:
+        return (Path(packaged[one.run_id] or "") / packages.variant_file(one.variant)).read_bytes()
+
+    request = searching.study.request
+    return duel(target, rivals, content, seconds=request.max_seconds, seed=request.seed, emit=emit)
 
 
 def built(
@@ -181,16 +200,22 @@ def _finals(
 
 
 def answer(
-    target: Target, finals: Sequence[Final], budgets: Sequence[Budget], *, speed: bool
+    target: Target,
+    finals: Sequence[Final],
+    budgets: Sequence[Budget],
+    *,
+    speed: bool,
+    duel: Duel = lambda _rivals: {},
 ) -> Answer:
     """The best of a device's finalists, or the limits that bind.
 
-    speed: whether the fastest that fits is the best, or the one that loses the least.
+    speed: whether the fastest that fits is the best, or the one that loses the least. duel: what
+    compares finalists of several runs; without one, their own times do.
     """
     bounds = {key: bound for key, _, bound in limits.of_device(budgets, target.device)}
     # What a limit needs and was not measured is not met.
     fits = [one for one in finals if one.fits and set(bounds) <= set(one.over)]
-    best = (_fastest(fits) if speed else min(fits, key=_truest)) if fits else None
+    best = (_fastest(fits, duel) if speed else min(fits, key=_truest)) if fits else None
     return Answer(
         device=target.device.name,
         best=best,
@@ -200,23 +225,40 @@ def answer(
     )
 
 
-def _fastest(fits: Sequence[Final]) -> Final:
-    """Of those that are as fast as the fastest, as `compare` says it, the one with the fewest
-    threads, and of these the smallest.
+def _fastest(fits: Sequence[Final], duel: Duel) -> Final:
+    """The smallest of those that are as fast as the fastest, as `compare` says it.
 
-    Threads are compared between two runs, between which a board may change: what overlaps there
-    is not told apart.
+    What ran with other threads was measured in another run: the best of each meet in a duel, and
+    the fewest threads that are as fast win. Runtimes cannot meet in one job: their own times count.
     """
-    fastest = min(fits, key=lambda one: one.latency_us)
+    by_runtime: dict[str, list[Final]] = {}
+    for own in _by_setting(fits).values():
+        best = _smallest(own, {})
+        by_runtime.setdefault(best.setting.runtime, []).append(best)
+    winners = [
+        _smallest(rivals, duel(rivals)) if len(rivals) > 1 else rivals[0]
+        for rivals in by_runtime.values()
+    ]
+    return _smallest(winners, {})
 
-    def as_fast(one: Final) -> bool:
-        mine, best = one.latency_ci95_us, fastest.latency_ci95_us
-        overlaps = mine is not None and best is not None and mine[0] <= best[1]
-        near = one.latency_us <= fastest.latency_us * (1 + MARGIN)
-        return near or (overlaps and one.run_id != fastest.run_id)
 
-    alike = filter(as_fast, fits)
-    return min(alike, key=lambda one: (one.setting.threads, one.bytes, one.latency_us))
+def _smallest(finals: Sequence[Final], times: Mapping[Setting, float]) -> Final:
+    """times: by setting, what counts instead of a finalist's own time, if all have one."""
+    whole = all(one.setting in times for one in finals)
+
+    def us(one: Final) -> float:
+        return times[one.setting] if whole else one.latency_us
+
+    least = min(map(us, finals))
+    as_fast = [one for one in finals if us(one) <= least * (1 + MARGIN)]
+    return min(as_fast, key=lambda one: (one.setting.threads, one.bytes, us(one)))
+
+
+def _by_setting(finals: Sequence[Final]) -> dict[Setting, list[Final]]:
+    found: dict[Setting, list[Final]] = {}
+    for one in finals:
+        found.setdefault(one.setting, []).append(one)
+    return found
 
 
 def _truest(one: Final) -> tuple[float, float]:

@@ -90,6 +90,12 @@ def test_a_sweep_begins_with_the_measured_thread_count() -> None:
     assert "2 threads 0.50 µs" in told.notes([swept])[0]
 
 
+def test_each_median_of_a_sweep_is_an_observation_of_its_own() -> None:
+    medians = tuple(range(500, 520))  # of microseconds: all together less than a stretch
+    swept = measured(*[(1000,)] * 8, sweep=(SweepPoint(threads=2, medians_ns=medians),))
+    assert modes.swept(swept)[1].ci95 == pytest.approx((0.505, 0.514))
+
+
 def test_disturbances_are_told_once_a_device() -> None:
     environment = {
         "timeline": {"disturbances": [{"kind": "quota", "from_s": 1.0, "to_s": 2.5, "rounds": [1]}]}

@@ -8,11 +8,13 @@ from pathlib import Path
 import pytest
 
 from edgepack.cli import searching
-from edgepack.model import Budget, Device, Event, Profile, Recipe, Variant
+from edgepack.fleet import DeviceReport
+from edgepack.model import Budget, Device, Event, Profile, Recipe, SweepPoint, Transfer, Variant
 from edgepack.plan import Target
 from edgepack.searching import asking, telling
 from edgepack.searching.answers import Conclusion, Final
 from edgepack.searching.conclusion import answer, built
+from edgepack.searching.duel import duel
 from edgepack.searching.finalists import finalists, front
 from edgepack.searching.gauge import Setting
 from edgepack.searching.limits import excess
@@ -59,24 +61,67 @@ def final(name, us, drop, size, budget):
     )
 
 
-def test_of_two_runs_what_overlaps_is_not_told_apart_and_fewer_threads_win():
+def with_threads(name, us, threads, runtime=""):
+    made = final(name, us, 0.0, 1000, Budget(selector="*", limits={"quality_drop": 0.01}))
+    setting = Setting(threads=threads, runtime=runtime)
+    return dataclasses.replace(made, run_id=setting.name, setting=setting)
+
+
+def best_of(*finals, **asked):
     budget = Budget(selector="*", limits={"quality_drop": 0.01})
+    return answer(TARGET, finals, [budget], speed=True, **asked).best
 
-    def of(name, us, spread, threads):
-        made = final(name, us, 0.0, 1000, budget)
-        return dataclasses.replace(
-            made,
-            run_id=f"of {threads}",
-            latency_ci95_us=(us - spread, us + spread),
-            setting=Setting(threads=threads),
-        )
 
-    one, two = of("t1", 104.0, 3.0, 1), of("t2", 100.0, 3.0, 2)
-    assert answer(TARGET, [one, two], [budget], speed=True).best == one
-    clear = of("t1", 104.0, 0.5, 1)
-    assert answer(TARGET, [clear, of("t2", 100.0, 0.5, 2)], [budget], speed=True).best != clear
-    same_run = dataclasses.replace(of("t3", 104.0, 3.0, 2), bytes=10)
-    assert answer(TARGET, [same_run, two], [budget], speed=True).best == two
+def test_the_best_of_each_number_of_threads_meet_in_a_duel():
+    one, two = with_threads("t1", 95.0, 1), with_threads("t2", 100.0, 2)
+    slower = with_threads("t3", 120.0, 2)
+    met = []
+
+    def duel(us):
+        def fought(rivals):
+            met.append([rival.variant for rival in rivals])
+            return {rival.setting: us[rival.setting.threads] for rival in rivals}
+
+        return fought
+
+    assert best_of(one, two, slower, duel=duel({1: 95.0, 2: 78.0})) == two, "not their own runs"
+    assert best_of(one, two, slower, duel=duel({1: 95.0, 2: 94.5})) == one, "as fast, with fewer"
+    assert met == [["t1", "t2"]] * 2, "only the best of each"
+    assert best_of(one, two, duel=lambda _: {}) == one, "where they cannot meet, their runs count"
+    assert best_of(two, slower, duel=duel({})) == two and len(met) == 2, "one run needs no duel"
+    other = with_threads("t4", 60.0, 1, "tflite-runtime==2.14.0")
+    assert best_of(one, two, other, duel=duel({1: 95.0, 2: 78.0})) == other
+
+
+def test_a_duel_is_one_job_with_every_number_of_threads(monkeypatch):
+    asked = {}
+
+    def measure(files, targets, *, settings, emit):
+        asked.update(files=files, settings=settings)
+        points = {"t1-1t": (95_000, ()), "t2-2t": (99_000, (70_000, 71_000))}
+        return [
+            DeviceReport(
+                device="d",
+                transfer=Transfer(device="d"),
+                measurements=tuple(
+                    builders.measurement(
+                        name,
+                        "d",
+                        rounds=((own,) * 500,),
+                        threads=1,
+                        sweep=(SweepPoint(threads=2, medians_ns=further or (own, own)),),
+                    )
+                    for name, (own, further) in points.items()
+                ),
+            )
+        ]
+
+    monkeypatch.setattr("edgepack.inloop.measure", measure)
+    rivals = [with_threads("t1", 95.0, 1), with_threads("t2", 100.0, 2)]
+    found = duel(TARGET, rivals, lambda one: one.variant.encode(), seconds=3, seed=1, emit=print)
+    assert found == {Setting(threads=1): 95.0, Setting(threads=2): 70.0}
+    assert asked["files"] == {"t1-1t": b"t1", "t2-2t": b"t2"}
+    assert (asked["settings"].threads, asked["settings"].sweep_threads) == (1, (2,))
 
 
 def test_the_fastest_that_fit_are_finalists_and_no_untrained_cut():
