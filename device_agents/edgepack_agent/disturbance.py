@@ -23,6 +23,7 @@ SHARE = 0.04  # of the time stolen, cut by a quota or spent waiting for a core, 
 SHIFT = 0.03  # of a level: less is within what p50's interval tells
 LASTING = 2  # rows of the time line that load or frequency must last
 LEVEL = "level-shift"
+BLOCKS = 256  # levels at most: a second of a run of half a minute is eight of them
 MOST = 0.5  # of the rounds: more than these is not a disturbance of the run but its state
 
 
@@ -115,7 +116,7 @@ def in_rounds(times: Sequence[Span], levels: Sequence[float]) -> List[Disturbanc
         times: begin and end of each, monotonic nanoseconds.
         levels: of each against the usual one: 1.0 is as usual.
     """
-    size = -(-len(levels) // steady.BLOCKS) if levels else 1
+    size = -(-len(levels) // BLOCKS) if levels else 1
     reduced = [median(levels[i : i + size]) for i in range(0, len(levels), size)]
     pieces = steady.segments(reduced)
     if len(pieces) < 2:
