@@ -371,7 +371,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=1)
     args = parser.parse_args()
     print(
-        "| kind | found | told though undisturbed | seen by nobody else | seen by others in all |"
+        "| kind | found | told though undisturbed | seen by nobody else | of as many elsewhere |"
     )
     print("| --- | --- | --- | --- | --- |")
     everything = []
