@@ -370,9 +370,7 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=30.0)
     parser.add_argument("--seed", type=int, default=1)
     args = parser.parse_args()
-    print(
-        "| kind | found | told though undisturbed | seen by nobody else | of as many elsewhere |"
-    )
+    print("| kind | found | told though undisturbed | seen by nobody else | of as many elsewhere |")
     print("| --- | --- | --- | --- | --- |")
     everything = []
     for kind in args.kinds.split(","):

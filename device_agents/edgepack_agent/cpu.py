@@ -12,18 +12,25 @@ TELLING_NS = 1_000_000
 
 
 class CpuMeter:
-    """Adds up, over `with` blocks: wall time, the process's CPU time, the main thread's."""
+    """Adds up, over `with` blocks: wall time, the process's CPU time, the main thread's.
+
+    idle_ns: of the last block, the wall time in which no thread of the process ran. Of several
+    threads this says little, as the time of one hides another's.
+    """
 
     def __init__(self) -> None:
-        self._wall = self._process = self._main = 0
+        self._wall = self._process = self._main = self.idle_ns = 0
 
     def __enter__(self) -> None:
         self._began = (time.perf_counter_ns(), time.process_time_ns(), time.thread_time_ns())
 
     def __exit__(self, *_: object) -> None:
-        self._wall += time.perf_counter_ns() - self._began[0]
-        self._process += time.process_time_ns() - self._began[1]
+        wall = time.perf_counter_ns() - self._began[0]
+        process = time.process_time_ns() - self._began[1]
+        self._wall += wall
+        self._process += process
         self._main += time.thread_time_ns() - self._began[2]
+        self.idle_ns = max(0, wall - process)
 
     def reading(self) -> Dict[str, float]:
         """cores_used: CPU time over wall time; helpers_share: of other threads in CPU time."""

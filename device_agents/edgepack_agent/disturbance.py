@@ -23,12 +23,11 @@ SHARE = 0.04  # of the time stolen, cut by a quota or spent waiting for a core, 
 SHIFT = 0.03  # of a level: less is within what p50's interval tells
 LASTING = 2  # rows of the time line that load or frequency must last
 LEVEL = "level-shift"
-BLOCKS = 256  # levels at most: a second of a run of half a minute is eight of them
 MOST = 0.5  # of the rounds: more than these is not a disturbance of the run but its state
 
 
 class Disturbance(NamedTuple):
-    """kind: throttled, quota, frequency, neighbour, steal, stalled or level-shift."""
+    """kind: throttled, quota, frequency, neighbour, steal, stalled, stopped or level-shift."""
 
     kind: str
     from_ns: int
@@ -60,8 +59,7 @@ def _evidence(rows: Sequence[Row], period_s: float) -> List[Tuple[str, List[bool
         return [row[COLUMNS.index(name)] for row in rows]
 
     def above(name: str, by: float) -> List[bool]:
-        usual, spread = _usual(column(name))
-        return [value is not None and value > usual + by + 4 * spread for value in column(name)]
+        return _above(column(name), by)
 
     usual_mhz, _ = _usual(column("frequency_mhz"))
     slow = [mhz is not None and mhz < SLOWER * usual_mhz for mhz in column("frequency_mhz")]
@@ -74,6 +72,28 @@ def _evidence(rows: Sequence[Row], period_s: float) -> List[Tuple[str, List[bool
         ("neighbour", _either(above("waiting", SHARE), _lasting(above("others", OTHERS)))),
         ("frequency", _lasting(slow)),
         ("stalled", gaps),
+    ]
+
+
+def _above(values: Sequence[Optional[float]], by: float) -> List[bool]:
+    usual, spread = _usual(values)
+    return [value is not None and value > usual + by + 4 * spread for value in values]
+
+
+def in_idle_time(visits: Sequence[Any], period_s: float) -> List[Disturbance]:
+    """Periods in which the workers, in the middle of their turns, did not run: stopped, out of a
+    quota that nothing tells of, or behind others."""
+    period_ns = int(period_s * 1e9)
+    spent: Dict[int, List[int]] = {}
+    for visit in visits:
+        idle = spent.setdefault(visit.start_ns // period_ns, [0, 0])
+        idle[0] += visit.idle_ns
+        idle[1] += visit.span_ns
+    periods = sorted(spent)
+    bad = _above([spent[p][0] / max(1, spent[p][1]) for p in periods], SHARE)
+    return [
+        Disturbance("stopped", periods[first] * period_ns, (periods[last] + 1) * period_ns)
+        for first, last in _runs(bad)
     ]
 
 
@@ -116,7 +136,7 @@ def in_rounds(times: Sequence[Span], levels: Sequence[float]) -> List[Disturbanc
         times: begin and end of each, monotonic nanoseconds.
         levels: of each against the usual one: 1.0 is as usual.
     """
-    size = -(-len(levels) // BLOCKS) if levels else 1
+    size = -(-len(levels) // steady.BLOCKS) if levels else 1
     reduced = [median(levels[i : i + size]) for i in range(0, len(levels), size)]
     pieces = steady.segments(reduced)
     if len(pieces) < 2:
@@ -206,6 +226,7 @@ def judge(
     numbers = sorted(by_round)
     times = [_span(list(by_round[number].values())) for number in numbers]
     found = in_time_line(rows, start_ns, period_s)
+    found += in_idle_time([visit for own in visits for visit in own], period_s)
     stretches = _stretches([by_round[number] for number in numbers])
     spans = [(times[part[0]][0], times[part[-1]][1]) for part in stretches]
     # The mean shows what the median hides: a quota stops few inferences, each for long.

@@ -266,6 +266,7 @@ class Bench:
                 reply["p50_ns"],
                 reply["mean_ns"],
                 self._launch,
+                reply["idle_ns"],
             )
         )
         if subject.swept:

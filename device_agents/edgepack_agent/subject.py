@@ -11,7 +11,8 @@ from edgepack_agent.modes import Turn
 class Visit(NamedTuple):
     """A variant's turn in one round: when (monotonic nanoseconds) and what came of it.
 
-    launch: which of the variant's processes, one after the other, it was a turn of.
+    launch: which of the variant's processes, one after the other, it was a turn of. idle_ns: how
+    long of span_ns that process did not run.
     """
 
     round: int
@@ -21,6 +22,7 @@ class Visit(NamedTuple):
     p50_ns: int
     mean_ns: float
     launch: int = 0
+    idle_ns: int = 0
 
 
 class Subject:

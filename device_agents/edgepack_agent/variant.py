@@ -79,7 +79,8 @@ class LoadedVariant:
     def run(self, command: Dict[str, Any]) -> Dict[str, Any]:
         """A turn on these cores: `settle` inferences that do not count, then `n` that do.
 
-        span_ns: how long those `n` took, with all that is between them.
+        span_ns: how long those `n` took, with all that is between them; idle_ns: of it, when
+        this process did not run.
         """
         if command["cores"]:
             cores.stay_on(command["cores"])
@@ -91,6 +92,7 @@ class LoadedVariant:
         return {
             "start_ns": start_ns,
             "span_ns": span_ns,
+            "idle_ns": self._cpu.idle_ns,
             "ns": timing.pack_ns(latencies),
             "mean_ns": sum(latencies) / len(latencies),
             "p50_ns": sorted(latencies)[len(latencies) // 2],
