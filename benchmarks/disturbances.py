@@ -14,16 +14,16 @@ throttled: `vcgencmd get_throttled` says so, a script that replays what a hot Ra
 sysfs: the agent's sampler and judge on a root folder in which the files of a throttled Raspberry
     Pi (get_throttled and frequency) are replayed; the rounds beside it are even ones.
 
-The job has two variants in interleaved rounds. The agent's rules judge the first one's rounds and
-the time line; the second, in another process, is the witness. Found is a disturbance when at least
-half of its rounds are told to be disturbed. A false alarm is such a round that no disturbance
-touched and beside which nobody else saw anything: neither this program, which reads /proc/stat on
-its own, nor the witness, of whose turns in all rounds of the same alarm the median p50 and the mean
-were within 1.5% of the usual (half of what is a disturbance). On a shared machine neighbours are
-real. What the two say of as many rounds that were not told, drawn at random, is told, too:
-what they called unusual all the time would excuse everything. Bars: 95% found, 2% false alarms;
-exits 1 below. It needs a machine with nothing else on it: where a core is short all the time,
-nothing that takes one away is out of the ordinary.
+The job has two variants in interleaved rounds. The agent's rules judge the levels of the first
+one's rounds, and the time line; the second, in another process, is the witness. Found is a
+disturbance when at least half of its rounds are told to be disturbed. A false alarm is such a round
+that no disturbance touched and beside which nobody else saw anything: neither this program, which
+reads /proc/stat on its own, nor the witness, of whose turns in all rounds of the same alarm the
+median p50 and the mean were within 1.5% of the usual (half of what is a disturbance). On a shared
+machine neighbours are real. What the two say of as many rounds that were not told, drawn at random,
+is told, too: what they called unusual all the time would excuse everything. Bars: 95% found, 2%
+false alarms; exits 1 below. It needs a machine with nothing else on it: where a core is short all
+the time, nothing that takes one away is out of the ordinary.
 """
 
 from __future__ import annotations
@@ -228,11 +228,16 @@ def on_the_agent(kind: str, seconds: float, rng: random.Random) -> Outcome:
         visits = {name: _visits(host, name) for name in model}
     mine = visits[JUDGED]
     judged = disturbance.judge([mine], line["rows"], line["start_ns"], PERIOD_S)
+    found = zip(judged.disturbances, judged.rounds, strict=True)
+    # Levels are those of the judged one alone, for the witness to be one; what the board and the
+    # processor times say is the agent's own.
+    told = [rounds for one, rounds in found if one.kind == disturbance.LEVEL]
+    told += [one["rounds"] for one in line["disturbances"] if one["kind"] != disturbance.LEVEL]
     at = {visit.round: place for place, visit in enumerate(mine)}
     late_s = ASKED_EVERY_S + PERIOD_S if kind == "throttled" else 0.0
     return outcome(
         [(visit.start_ns, visit.start_ns + visit.span_ns) for visit in mine],
-        [[at[number] for number in rounds] for rounds in judged.rounds],
+        [[at[number] for number in rounds if number in at] for rounds in told],
         spans,
         witness.unusual(),
         late_s,
@@ -320,14 +325,16 @@ def outcome(
         stat = any(rounds[i][0] - edge < at < rounds[i][1] + edge for i in part for at in seen)
         return bool(part) and (stat or beside(part))
 
-    excused, elsewhere = set[int](), 0
+    excused, hits, drawn = set[int](), 0, 0
     for alarm in alarms:
         own = quiet.intersection(alarm)
         if others(own):
             excused |= own
         start = rng.randrange(max(1, len(calm) - len(own)))
-        elsewhere += len(own) * others(calm[start : start + len(own)])
+        hits += len(own) * others(calm[start : start + len(own)])
+        drawn += len(own)
     false = quiet & told
+    elsewhere = round(len(false) * hits / max(1, drawn))  # alarms overlap
     return Outcome(found, len(spans), len(false), len(false - excused), len(quiet), elsewhere)
 
 
