@@ -146,9 +146,10 @@ def _texts(source: Path, start: Path) -> dict[str, str]:
 
 
 def _modules(texts: Mapping[str, str]) -> bytes:
-    """The modules as the agent's `loader` reads them."""
+    """The modules as the agent's `loader` reads them, short ones first: of the simple orders the
+    one that deflates best."""
     modules = []
-    for path, content in texts.items():
+    for path, content in sorted(texts.items(), key=lambda module: (len(module[1]), module[0])):
         place = PurePosixPath(path).with_suffix("")
         package = place.name == "__init__"
         name = ".".join([_PACKAGE, *(place.parent if package else place).parts])
