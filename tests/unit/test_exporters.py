@@ -162,7 +162,7 @@ def test_csv_is_a_table_without_formulas(store: Store, tmp_path: Path) -> None:
     assert row["variant"] == '\'=HYPERLINK("x")'
     assert "\x1b" not in row["device"]
     assert float(row["latency_p50_us"]) == pytest.approx(100, rel=0.03)
-    assert (row["rounds"], row["samples"], row["governor"]) == ("20", "600", "performance")
+    assert (row["rounds"], row["samples"], row["governor"]) == ("20", "9000", "performance")
 
 
 def test_parquet_holds_every_sample(store: Store, tmp_path: Path) -> None:
