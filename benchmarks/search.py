@@ -24,6 +24,7 @@ kill    searches killed with SIGKILL at random moments before their last trial a
 from __future__ import annotations
 
 import argparse
+import math
 import os
 import random
 import secrets
@@ -293,9 +294,22 @@ def kill(asked: argparse.Namespace) -> None:
     def new() -> str:
         return Study.create(f"bench-{secrets.token_hex(4)}", wanted).name
 
+    def missing(name: str) -> int:
+        return asked.trials - len(Study.open(name).tried())
+
+    def run(name: str, seconds: float) -> bool:
+        """Whether it was killed after so long with trials missing; else it has them all."""
+        child = subprocess.Popen([*command, name], stdout=subprocess.DEVNULL)
+        until = time.monotonic() + seconds
+        while child.poll() is None and time.monotonic() < until and missing(name):
+            time.sleep(0.1)
+        os.kill(child.pid, signal.SIGKILL)  # what follows the last trial is measuring the finalists
+        child.wait()
+        return missing(name) > 0
+
     def finish(name: str) -> Counter[tuple[Choice, str]]:
+        run(name, math.inf)
         # In which order they come depends on what was measured, which is never twice the same.
-        subprocess.run([*command, name], check=False, stdout=subprocess.DEVNULL)
         return Counter((one.choice, one.sha256) for one in Study.open(name).tried())
 
     began = time.monotonic()
@@ -304,14 +318,8 @@ def kill(asked: argparse.Namespace) -> None:
     killed = searches = same = 0
     while killed < asked.times:
         name = new()
-        while killed < asked.times and len(Study.open(name).tried()) < asked.trials:
-            child = subprocess.Popen([*command, name], stdout=subprocess.DEVNULL)
-            try:
-                child.wait(rng.uniform(0.05, 0.9) * alone)
-            except subprocess.TimeoutExpired:
-                os.kill(child.pid, signal.SIGKILL)
-                child.wait()
-                killed += 1
+        while killed < asked.times and missing(name):
+            killed += run(name, rng.uniform(0.05, 1.0) * alone)
         broken = finish(name)
         searches += 1
         same += whole == broken and set(broken.values()) == {1}
