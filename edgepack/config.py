@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 from edgepack import private, resources
 from edgepack.errors import EdgepackError, did_you_mean
 from edgepack.model import Profile, RuntimeSpec
+from edgepack.model.hardware import INTERFACES
 from edgepack.model.profile_keys import KEYS, RUNTIME_KEYS, Key
 
 if TYPE_CHECKING:
@@ -305,9 +306,9 @@ def check_accelerator(profile: Profile) -> None:
             "EP105", "a delegate option is not a text", hint='Write device = "usb".'
         )
     for runtime in profile.runtimes:
-        if runtime.api not in (None, "interpreter", "compiled", "c"):
+        if runtime.api not in (None, *INTERFACES):
             raise EdgepackError(
                 "EP105",
                 f"unknown interface '{runtime.api}' of runtime {runtime.name}",
-                hint='The interfaces are "interpreter", "compiled" and "c".',
+                hint=f"The interfaces are {', '.join(INTERFACES)}.",
             )

@@ -217,8 +217,8 @@ def _measuring(settings: JobSettings) -> str:
         "sustained": "minute by minute",
     }.get(settings.mode, f"until p50 is known to ±{settings.ci:.1%}")
     said = (
-        f"{settings.mode}, at least {settings.min_rounds} interleaved rounds, {until}, "
-        f"at most {settings.max_s:g} s"
+        f"{settings.mode}, at least {settings.min_rounds} stretches of interleaved rounds, "
+        f"{until}, at most {settings.max_s:g} s"
     )
     if settings.batch > 1:
         said += f"; batches of {settings.batch}"

@@ -227,14 +227,14 @@ def judge(
     times = [_span(list(by_round[number].values())) for number in numbers]
     found = in_time_line(rows, start_ns, period_s)
     found += in_idle_time([visit for own in visits for visit in own], period_s)
-    stretches = _stretches([by_round[number] for number in numbers])
-    spans = [(times[part[0]][0], times[part[-1]][1]) for part in stretches]
+    # Of a process that is stopped ten times a second a single turn shows nothing, or all of it.
+    rounds = [by_round[number] for number in numbers]
+    parts = modes.joined([max(v.span_ns for v in own.values()) for own in rounds])
+    spans = [(times[part[0]][0], times[part[-1]][1]) for part in parts]
     # The mean shows what the median hides: a quota stops few inferences, each for long.
     for key, middle in (("p50_ns", median), ("mean_ns", mean)):
-        values = [
-            _merged([by_round[numbers[at]] for at in part], key, middle) for part in stretches
-        ]
-        found += in_rounds(spans, levels(values))
+        merged = [_merged([rounds[at] for at in part], key, middle) for part in parts]
+        found += in_rounds(spans, levels(merged))
     hit = touched(found, times)
     told: List[Tuple[Disturbance, List[int]]] = []
     excluded: Set[int] = set()
@@ -249,27 +249,10 @@ def judge(
     return Found([one for one, _ in told], [rounds for _, rounds in told], excluded)
 
 
-Round = Dict[Any, Any]  # a visit of each variant and launch that took part
-
-
-def _stretches(rounds: Sequence[Round]) -> List[List[int]]:
-    """Positions of neighbouring rounds that are judged as one (see `modes.STRETCH_NS`): of a
-    process that is stopped ten times a second a single turn shows nothing, or all of it."""
-    found: List[List[int]] = []
-    spent: Dict[Any, int] = {}
-    for at, visits in enumerate(rounds):
-        if not found or max(spent.values()) >= modes.STRETCH_NS:
-            found.append([])
-            spent = {}
-        found[-1].append(at)
-        for key, visit in visits.items():
-            spent[key] = spent.get(key, 0) + visit.span_ns
-    return found
-
-
 def _merged(
-    rounds: Sequence[Round], key: str, middle: Callable[[List[float]], float]
+    rounds: Sequence[Dict[Any, Any]], key: str, middle: Callable[[List[float]], float]
 ) -> Dict[Any, float]:
+    """By variant and launch, one number for that field of its visits."""
     values: Dict[Any, List[float]] = {}
     for visits in rounds:
         for name, visit in visits.items():

@@ -25,9 +25,7 @@ MAX_TURN = 1000  # inferences in a turn, so that fast models do not flood the li
 MAX_SAMPLES = 2 << 20  # of one job, 16 MiB: half of what the host takes, outputs included
 SHORT_NS = 50_000  # p50 below which where a process has its memory is seen in its times
 LAUNCHES = 6  # the fewest whose medians have a distribution-free 95% interval
-SETTLE_SHARE = (
-    10  # one untimed inference for so many timed ones, at least one, to refill the caches
-)
+SETTLE_SHARE = 10  # one untimed inference (at least) for so many timed ones, to refill the caches
 
 
 class Turn(NamedTuple):
@@ -72,20 +70,26 @@ def medians(visits: "Sequence[Visit]") -> List[int]:
 
 
 def stretches(visits: "Sequence[Visit]") -> List[int]:
-    """The median of each stretch of neighbouring turns, STRETCH_NS long and more: what they share
-    (a neighbour, a frequency) they do not tell anew. A short rest belongs to the last one."""
+    """The median of each stretch of neighbouring turns."""
+    parts = joined([visit.span_ns for visit in visits])
+    return [int(median(visits[at].p50_ns for at in part)) for part in parts]
+
+
+def joined(lengths_ns: Sequence[int]) -> List[List[int]]:
+    """The places of neighbours that count as one: together STRETCH_NS long and more. What they
+    share (a neighbour, a frequency) they do not tell anew. A short rest belongs to the last."""
     found: List[List[int]] = []
     length = STRETCH_NS
-    for visit in visits:
+    for at, own in enumerate(lengths_ns):
         if length >= STRETCH_NS:
             found.append([])
             length = 0
-        found[-1].append(visit.p50_ns)
-        length += visit.span_ns
+        found[-1].append(at)
+        length += own
     if len(found) > 1 and length < STRETCH_NS:
         rest = found.pop()
         found[-1] += rest
-    return [int(median(values)) for values in found]
+    return found
 
 
 def enough(settings: Settings, ordered_medians: List[int], queries: int, spent_ns: int) -> bool:

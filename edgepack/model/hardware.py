@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+INTERFACES = ("interpreter", "compiled", "c")
+"""What a `RuntimeSpec.api` may be."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class RuntimeSpec:

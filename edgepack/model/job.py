@@ -19,6 +19,7 @@ class JobSettings:
     come back for the host's own metrics, beyond the parity_samples that fit one event.
 
     warmup_s, warmup_max_s: least and most time to warm up; within it ends with the steady state.
+    min_rounds: least number of stretches, rounds of 40 ms together (docs/protocol.md, "Measuring").
     mode: "latency", "single-stream" (at least min_s and min_queries a variant, by MLPerf
     LoadGen's rules), "offline" (throughput) or "sustained" (all of max_s, minute by minute).
     batch: samples an inference. sweep_threads: further thread counts to measure. stable_s: how

@@ -128,8 +128,8 @@ class Quality:
 
 @dataclass(frozen=True, kw_only=True)
 class SweepPoint:
-    """The same variant with another number of threads: the medians of its rounds in ns, or of its
-    launches where there are six and more."""
+    """The same variant with another number of threads: the medians of its stretches of
+    rounds in ns, or of its launches where there are six and more."""
 
     threads: int
     medians_ns: tuple[int, ...]

@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import random
+import time
 from collections.abc import Collection
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import pytest
+from edgepack_agent import disturbance
+from edgepack_agent.cpu import CpuMeter
 from edgepack_agent.measure import Bench
 from edgepack_agent.subject import Visit
 
 from benchmarks import disturbances, disturbed
+
+from .host import DATA, Host, make_job
 
 
 def test_found_and_no_false_alarm() -> None:
@@ -53,6 +60,55 @@ def test_a_variant_that_crashed_does_not_keep_the_others_rounds() -> None:
     )
     Bench._judge(bench)
     assert bench.excluded == disturbed.judged(case).excluded != set()
+
+
+def test_workers_that_did_not_run_are_told_though_their_medians_are_as_usual() -> None:
+    """Stopped for 40 ms now and then, from 5 s to 6.5 s: every third turn shows it."""
+    step, turn = 25 * 10**6, 10 * 10**6
+    visits = []
+    for at in range(600):
+        inside = 200 <= at < 260 and at % 3 == 0
+        idle = 40 * 10**6 if inside else 10**5
+        start = disturbed.START_NS + at * step
+        mean = 1e6 + idle / 10
+        visits.append(Visit(at, start, turn + idle, 10, 1_000_000 + at % 7 * 900, mean, 0, idle))
+    found = disturbance.in_idle_time(visits, disturbed.PERIOD_S)
+    (one,) = found
+    assert one.kind == "stopped"
+    begin, end = ((ns - disturbed.START_NS) / 1e9 for ns in (one.from_ns, one.to_ns))
+    assert begin == pytest.approx(5.0, abs=0.26) and end == pytest.approx(6.5, abs=0.26)
+    judged = disturbance.judge([visits], [], disturbed.START_NS, disturbed.PERIOD_S)
+    assert set(range(205, 255)) <= judged.excluded
+    assert "stopped" in {each.kind for each in judged.disturbances}
+    calm = [visit._replace(idle_ns=10**5) for visit in visits]
+    assert disturbance.in_idle_time(calm, disturbed.PERIOD_S) == []
+
+
+def test_a_process_that_waits_is_idle_and_one_that_works_is_not() -> None:
+    meter = CpuMeter()
+    with meter:
+        time.sleep(0.05)
+    assert meter.idle_ns == pytest.approx(50e6, rel=0.3)
+    with meter:
+        until = time.process_time() + 0.02
+        while time.process_time() < until:
+            pass
+    assert meter.idle_ns < 45e6, "of the last block alone"
+
+
+def test_a_worker_that_is_stopped_now_and_then_is_told(tmp_path: Path) -> None:
+    model = {"m": (DATA / "convolution_wide.tflite").read_bytes()}
+    job, blobs = make_job(model, ci=1e-6, min_rounds=10**5, max_s=6.0)
+    with Host(tmp_path / "home") as host:
+        host.send(job)
+        host.push(blobs)
+        host.until("samples")
+        time.sleep(2.0)
+        with disturbances.stops(host.workers()[0]):
+            time.sleep(1.5)
+        host.rest()
+        (line,) = host.all("timeline")
+    assert "stopped" in {one["kind"] for one in line["disturbances"]}
 
 
 def test_a_replayed_throttling_is_found_where_it_was_and_nowhere_else() -> None:

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import itertools
+import math
 import signal
 import time
 from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from edgepack_agent import modes
 from edgepack_agent.job import Settings
+from edgepack_agent.measure import Bench
 from edgepack_agent.subject import Visit
 
 from edgepack.fleet.report import RECEIVED_BYTES
@@ -58,12 +62,19 @@ def test_a_job_of_microseconds_never_sends_more_than_the_host_takes(
     variants: int, launches: int, max_s: float
 ) -> None:
     """Every launch ends with a whole round, also where its samples are used up before."""
-    n = modes.turn(settings(max_s=max_s), 2000, variants * launches).n
-    sent = 0
-    for launch in range(launches):
-        most = modes.MAX_SAMPLES * (launch + 1) // launches
-        sent += n * variants * max(1, -(-(most - sent) // (n * variants)))
+    turn = modes.turn(settings(max_s=max_s), 2000, variants * launches)
+    visited = [SimpleNamespace(visits=[], turn=turn) for _ in range(variants)]
+    bench: Any = SimpleNamespace(_visited=visited, _launches=launches)
+    rounds = []
+    for bench._launch in range(launches):
+        before = len(visited[0].visits)
+        while len(visited[0].visits) == before or not Bench._used_up(bench, math.inf):
+            for subject in visited:
+                subject.visits.append(None)
+        rounds.append(len(visited[0].visits) - before)
+    sent = turn.n * variants * sum(rounds)
     assert sent * 8 <= RECEIVED_BYTES * 3 // 4, "a quarter is left for the outputs"
+    assert max(rounds) <= min(rounds) + 1, "and none takes the others' share"
 
 
 @pytest.mark.parametrize(
