@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
+from edgepack import package as packages
 from edgepack.cli import searching
 from edgepack.fleet import DeviceReport
 from edgepack.model import Budget, Device, Event, Profile, Recipe, SweepPoint, Transfer, Variant
 from edgepack.plan import Target
-from edgepack.searching import asking, telling
+from edgepack.searching import asking, conclusion, telling
 from edgepack.searching.answers import Conclusion, Final
 from edgepack.searching.conclusion import answer, built
 from edgepack.searching.duel import duel
@@ -122,6 +124,28 @@ def test_a_duel_is_one_job_with_every_number_of_threads(monkeypatch):
     assert found == {Setting(threads=1): 95.0, Setting(threads=2): 70.0}
     assert asked["files"] == {"t1-1t": b"t1", "t2-2t": b"t2"}
     assert (asked["settings"].threads, asked["settings"].sweep_threads) == (1, (2,))
+
+
+def test_a_duel_is_of_the_files_that_the_runs_measured(monkeypatch, tmp_path):
+    rivals = [with_threads("t1", 95.0, 1), with_threads("t2", 100.0, 2)]
+    outcomes = []
+    for one in rivals:
+        folder = tmp_path / one.run_id
+        file = folder / packages.variant_file(one.variant)
+        file.parent.mkdir(parents=True)
+        file.write_bytes(one.variant.encode())
+        run = SimpleNamespace(run_id=one.run_id, package_path=str(folder))
+        outcomes.append((one.setting, SimpleNamespace(run=run)))
+    request = SimpleNamespace(max_seconds=7.0, seed=3)
+    searching = SimpleNamespace(study=SimpleNamespace(request=request))
+
+    def fought(target, asked, content, *, seconds, seed, emit):
+        assert (target, seconds, seed) == (TARGET, 7.0, 3)
+        return {one.setting: len(content(one)) for one in asked if content(one) == b"t2"}
+
+    monkeypatch.setattr(conclusion, "duel", fought)
+    found = conclusion._duel(searching, TARGET, outcomes, print, rivals)
+    assert found == {Setting(threads=2): 2}
 
 
 def test_the_fastest_that_fit_are_finalists_and_no_untrained_cut():
