@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import random
+import signal
+import threading
 import time
 from collections.abc import Collection
 from pathlib import Path
@@ -11,11 +14,14 @@ from typing import Any
 
 import pytest
 from edgepack_agent import disturbance
+from edgepack_agent.child import Nursery
 from edgepack_agent.cpu import CpuMeter
 from edgepack_agent.measure import Bench
+from edgepack_agent.modes import Turn
 from edgepack_agent.subject import Visit
 
 from benchmarks import disturbances, disturbed
+from edgepack.agent import bundle
 
 from .host import DATA, Host, make_job
 
@@ -96,7 +102,40 @@ def test_a_process_that_waits_is_idle_and_one_that_works_is_not() -> None:
     assert meter.idle_ns < 45e6, "of the last block alone"
 
 
+def test_a_turn_tells_how_long_its_worker_did_not_run(tmp_path: Path) -> None:
+    """A real worker, stopped for 0.3 s in the middle of a turn of half a second."""
+    archive = tmp_path / "agent.pyz"
+    archive.write_bytes(bundle().data)
+    (job, _), cancelled = make_job({"m": b""}), threading.Event()
+    model = str(DATA / "convolution_wide.tflite")
+    load = {**job, "do": "load", "runtime": "ai-edge-litert", "api": "interpreter", "path": model}
+    subject = SimpleNamespace(visits=[], swept=True, threads=1, turn=Turn(100, 0))
+    nursery = Nursery(str(archive))
+    worker = nursery.spawn()
+    bench: Any = SimpleNamespace(
+        _job=SimpleNamespace(settings=SimpleNamespace(mode="latency")),
+        _launch=0,
+        ask=lambda _, command: worker.ask(command, 60.0, cancelled),
+    )
+    more = {"spawned_ns": worker.spawned_ns, "data": None, "seed": 0, "batch": 1, "transforms": {}}
+    try:
+        worker.ask({**load, **more}, 60.0, cancelled)
+        Bench._turn(bench, subject, 0, [])
+        subject.turn = Turn(int(5e8 / subject.visits[0].mean_ns), 0)
+        stop = threading.Timer(0.1, os.kill, (worker.pid, signal.SIGSTOP))
+        go_on = threading.Timer(0.4, os.kill, (worker.pid, signal.SIGCONT))
+        stop.start()
+        go_on.start()
+        Bench._turn(bench, subject, 1, [])
+        go_on.join()
+    finally:
+        nursery.kill_all()
+    visit = subject.visits[1]
+    assert 0.25e9 < visit.idle_ns < visit.span_ns
+
+
 def test_a_worker_that_is_stopped_now_and_then_is_told(tmp_path: Path) -> None:
+    """As `stopped` or, where the machine is so busy that workers wait all the time, as a level."""
     model = {"m": (DATA / "convolution_wide.tflite").read_bytes()}
     job, blobs = make_job(model, ci=1e-6, min_rounds=10**5, max_s=6.0)
     with Host(tmp_path / "home") as host:
@@ -104,11 +143,16 @@ def test_a_worker_that_is_stopped_now_and_then_is_told(tmp_path: Path) -> None:
         host.push(blobs)
         host.until("samples")
         time.sleep(2.0)
+        begin = time.monotonic_ns()
         with disturbances.stops(host.workers()[0]):
             time.sleep(1.5)
+        end = time.monotonic_ns()
         host.rest()
         (line,) = host.all("timeline")
-    assert "stopped" in {one["kind"] for one in line["disturbances"]}
+    told = {number for one in line["disturbances"] for number in one["rounds"]}
+    turns = {turn["round"]: turn["start_ns"] for turn in host.all("samples")}
+    inside = {number for number, start_ns in turns.items() if begin < start_ns < end}
+    assert len(inside & told) > len(inside) / 4 > 0
 
 
 def test_a_replayed_throttling_is_found_where_it_was_and_nowhere_else() -> None:
