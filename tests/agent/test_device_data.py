@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
+from edgepack_agent import inputs
 from edgepack_agent import job as jobs
 from edgepack_agent.errors import AgentError
+from edgepack_agent.runtimes.base import Tensor
 
 from edgepack import config, plan
 from edgepack.errors import EdgepackError
@@ -114,3 +117,20 @@ def test_what_does_not_go_with_it(data: str, options: dict[str, object]) -> None
     with pytest.raises(EdgepackError) as caught:
         made(data, **options)
     assert caught.value.code == "EP105"
+
+
+def test_large_data_are_not_counted_as_memory_of_the_model(tmp_path: Path) -> None:
+    def mapped() -> int:
+        status = Path("/proc/self/status").read_text()
+        return int(re.findall(r"RssFile:\s+(\d+) kB", status)[0]) << 10
+
+    elements, count = 1 << 18, 64
+    np.savez(tmp_path / "d.npz", **{"x:x": np.ones((count, elements), np.float32)})
+    wanted = Tensor("x", 0, (-1, elements), np.dtype("float32"), None, 0)
+    samples = inputs.from_file(str(tmp_path / "d.npz"), [wanted], {})
+    before = mapped()
+    for index in range(count):
+        assert samples.get(index)[0].sum() == elements, "as it was before the pages were let go"
+        assert mapped() - before < inputs.HELD_BYTES + (4 << 20)
+    samples.digest(list(range(count)))
+    assert mapped() - before < inputs.HELD_BYTES + (4 << 20)
