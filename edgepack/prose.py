@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import io
+import itertools
 import re
 import tokenize
 from collections.abc import Iterator
@@ -19,8 +20,9 @@ def strip(source: str) -> str:
     A docstring that is all of a body stays, empty. Types stay in the bodies of classes, which
     may be made of them, and where they take several lines.
 
-    Lines are indented by a quarter of what they were. Tracebacks so name the lines of the
-    original. SyntaxError when it does not parse.
+    Lines are indented by a quarter of what they were, and within them only those spaces stay that
+    part two words. Tracebacks so name the lines of the original. SyntaxError when it does not
+    parse.
     """
     lines = source.splitlines(keepends=True)
     for row, start, stop in sorted(_spans(source, lines), reverse=True):
@@ -28,7 +30,7 @@ def strip(source: str) -> str:
     bare = [line.rstrip() for line in lines]
     inside = _inside_strings("\n".join(bare) + "\n")
     shallow = (line if row in inside else _shallow(line) for row, line in enumerate(bare))
-    return _without_unused("".join(f"{line}\n" for line in shallow))
+    return _tight(_without_unused("".join(f"{line}\n" for line in shallow)))
 
 
 def _without_unused(source: str) -> str:
@@ -40,6 +42,29 @@ def _without_unused(source: str) -> str:
         return f"from typing import {', '.join(names)}" if names else ""
 
     return re.sub(r"^from typing import (\w+(?:, \w+)*)$", used, source, flags=re.MULTILINE)
+
+
+# CPython 3.12 and newer take an f-string apart.
+_F_STRING = (getattr(tokenize, "FSTRING_START", -1), getattr(tokenize, "FSTRING_END", -1))
+_WORDS = (tokenize.NAME, tokenize.NUMBER, tokenize.STRING, *_F_STRING)
+_BREAKS = (tokenize.NL, tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT)
+
+
+def _tight(source: str) -> str:
+    """`source` without the spaces that no word needs, indentation of logical lines apart."""
+    lines = source.splitlines(keepends=True)
+    depth = 0  # in f-strings, which stay as they are
+    spans = []
+    tokens = tokenize.generate_tokens(io.StringIO(source).readline)
+    for before, token in itertools.pairwise(tokens):
+        depth += (before.type == _F_STRING[0]) - (before.type == _F_STRING[1])
+        if depth == 0 and before.end[0] == token.start[0] and token.type not in _BREAKS:
+            needed = before.type in _WORDS and token.type in _WORDS
+            spans.append((token.start[0] - 1, before.end[1] + needed, token.start[1]))
+    for row, start, stop in reversed(spans):
+        if start < stop:
+            lines[row] = lines[row][:start] + lines[row][stop:]
+    return "".join(lines)
 
 
 def _inside_strings(source: str) -> set[int]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -108,9 +109,22 @@ def test_types_go_where_nothing_is_made_of_them() -> None:
         "    return Point(found[0] + sum(more)), ä, ü, rest\n"
     )
     stripped = prose.strip(source)
-    assert 'def f(a, *more, ä = "->: int", **rest):' in stripped
-    assert "y: Optional[int] = None" in stripped
+    assert 'def f(a,*more,ä="->: int",**rest):' in stripped
+    assert "y:Optional[int]=None" in stripped
     scope: dict[str, object] = {}
     exec(stripped, scope)
     made = scope["f"](scope["Point"](1), 2, ä="z", k=3)  # type: ignore[operator]
     assert made == ((9, None), "z", "ö", {"k": 3})
+
+
+def test_words_and_strings_stay_apart() -> None:
+    source = (
+        "def f(a, *, b=1):\n"
+        "    x = a if a else - b\n"
+        '    return f"{a + b} : { x !r}" if x else ("a"  "b", not a, b"c" [0], 1 if a else 2)\n'
+    )
+    stripped = prose.strip(source)
+    assert "x=a if a else-b" in stripped
+    scope: dict[str, Any] = {}
+    exec(stripped, scope)
+    assert scope["f"](2) == "3 : 2" and scope["f"](0, b=0) == ("ab", True, 99, 2)
