@@ -8,6 +8,9 @@ from edgepack_agent.errors import AgentError
 from edgepack_agent.job import Job
 from edgepack_agent.subject import Subject
 
+# Of timing operations, the best first: method and the flag of what it gives.
+METHODS = (("profiler", None), ("prefixes", "ops-estimated"), ("rounded", "ops-rounded"))
+
 
 class Afterwards:
     """Uses what `bench` offers: its way to load a variant and to ask it."""
@@ -66,7 +69,7 @@ class Afterwards:
     def _profile(self, subject: Subject) -> None:
         """Time by operation: by the runtime's profiler, or else estimated by cutting the graph."""
         reasons = []
-        for method, flag in (("profiler", None), ("prefixes", "ops-estimated")):
+        for method, flag in METHODS:
             try:
                 found = self._bench.ask_apart(subject, {"do": "profile", "method": method})
             except AgentError as error:
@@ -79,7 +82,7 @@ class Afterwards:
         else:
             subject.flags.append("ops-unprofiled")
         if reasons:
-            self._bench.warn(subject, "; ".join(reasons))
+            self._bench.warn(subject, "; ".join(dict.fromkeys(reasons)))
 
     def _quality(self, subject: Subject, task: str) -> None:
         command = {"do": "quality", "task": task, "n": self._job.settings.quality_samples}

@@ -20,6 +20,7 @@ SECONDS = 1.0
 RUNS = (5, 200)  # at least, at most
 WARM_UP = 3
 MAX_OPS = 20000
+TOLD = 0.75  # of an inference, at least
 
 # Of tflite::Profiler::EventType: an operation of the interpreter, and two ways of a delegate
 # to tell of one inside its partition.
@@ -76,17 +77,27 @@ class _Model(capi.Model):
 
 
 def profile(
-    path: str, config: Config, tensors: Sequence[Tensor], values: Sequence[np.ndarray]
+    path: str,
+    config: Config,
+    tensors: Sequence[Tensor],
+    values: Sequence[np.ndarray],
+    rounded: bool = False,
 ) -> Dict[str, Any]:
     """The `ops` event's fields: each operation's time, in the order they ran.
 
-    Times are interquartile means, in nanoseconds: the profiler counts whole microseconds, of
-    which a median would lose the small operations, and a mean believes every preemption.
+    Times are nanoseconds, means over the inferences of usual length. The profiler counts whole
+    microseconds, of which a median, or a mean without the extremes, loses the small operations; a
+    mean over all inferences believes every preemption. Of a delegate's operations they are rounded
+    down: AgentError EP502 where that loses more than a quarter of an inference, unless `rounded`.
     """
     try:
-        return _profile(_Model(path, config), {t.slot: v for t, v in zip(tensors, values)})
+        found = _profile(_Model(path, config), {t.slot: v for t, v in zip(tensors, values)})
     except RuntimeError as error:
         raise _failed(str(error)) from None
+    told_ns = sum(each["ns"] for each in found["ops"])
+    if told_ns < TOLD * found["total_ns"] and not rounded:
+        raise _failed("it tells of %.1f us of %.1f" % (told_ns / 1e3, found["total_ns"] / 1e3))
+    return found
 
 
 def _profile(model: _Model, values: Dict[int, np.ndarray]) -> Dict[str, Any]:
@@ -104,22 +115,24 @@ def _profile(model: _Model, values: Dict[int, np.ndarray]) -> Dict[str, Any]:
         walls.append(time.perf_counter_ns() - start)
         model.call("StopProfiler", model.profiler)
         runs.append(model.events())
-    ops = _over_runs(runs)
+    usual = _usual(walls)
+    ops = _over_runs(runs, usual)
     if sum(each["ns"] for each in ops) > 1.2 * max(walls):
         raise _failed("operations that took longer than their inferences")
-    total_ns = int(_middle_mean(walls))
+    total_ns = sum(walls[at] for at in usual) // len(usual)
     return {"runs": len(runs), "total_ns": total_ns, "estimated": False, "ops": ops}
 
 
-def _middle_mean(values: Sequence[int]) -> float:
-    """The mean of the middle half."""
-    cut = len(values) // 4
-    middle = sorted(values)[cut : len(values) - cut]
-    return sum(middle) / len(middle)
+def _usual(walls: Sequence[int]) -> List[int]:
+    """Which inferences are the middle half by their length."""
+    cut = len(walls) // 4
+    return sorted(range(len(walls)), key=walls.__getitem__)[cut : len(walls) - cut]
 
 
-def _over_runs(runs: List[List[Tuple[str, int, int, int]]]) -> List[Dict[str, Any]]:
-    """Operation by operation over the runs, which must all be alike."""
+def _over_runs(
+    runs: List[List[Tuple[str, int, int, int]]], usual: List[int]
+) -> List[Dict[str, Any]]:
+    """Operation by operation over the runs, which must all be alike; times of the usual ones."""
     ops, partition, inside = [], -1, False
     for column in zip(*runs):
         tag, kind, index, _ = column[0]
@@ -133,7 +146,7 @@ def _over_runs(runs: List[List[Tuple[str, int, int, int]]]) -> List[Dict[str, An
                 "name": tag[len("Delegate/") :] if tag.startswith("Delegate/") else tag,
                 "index": index,
                 "partition": partition if inside else None,
-                "ns": int(1000 * _middle_mean([each[3] for each in column])),
+                "ns": 1000 * sum(column[at][3] for at in usual) // len(usual),
             }
         )
     if not ops or len({len(each) for each in runs}) > 1:

@@ -16,43 +16,45 @@ from edgepack_agent.flatcut import Graph
 
 SECONDS = 3.0  # for all cuts together, as far as RUNS allow
 LIMIT_S = 120.0
-RUNS = (3, 30)  # turns of each two cuts: at least, at most
+RUNS = (3, 300)  # turns of each two cuts: at least, at most
 MOST_OPS = 2000
 
 Open = Callable[[bytes], Callable[[], Any]]
 
 
-def profile(path: str, load: Open, names: Sequence[str], inside: Dict[int, int]) -> Dict[str, Any]:
+def profile(
+    path: str, load: Open, nodes: Sequence[Tuple[str, str]], inside: Dict[int, int]
+) -> Dict[str, Any]:
     """The `ops` event's fields. AgentError EP502 (not to be cut), EP408 (it would take too long).
 
     Args:
         load: gives what runs one inference of a file's content.
-        names: of the operations, in order.
+        nodes: name and number format of the operations, in order.
         inside: the delegate's partition by the number of the operation, of those that it took.
     """
     graph = _graph(path)
-    if len(graph.ops) != len(names):
-        raise _failed("%d operations in the file, %d loaded" % (len(graph.ops), len(names)))
+    if len(graph.ops) != len(nodes):
+        raise _failed("%d operations in the file, %d loaded" % (len(graph.ops), len(nodes)))
     began = time.monotonic()
     added, total_ns, least = [], 0, RUNS[1]
     before: Callable[[], Any] = _nothing
-    for count in range(1, len(names) + 1):
+    for count in range(1, len(nodes) + 1):
         if time.monotonic() - began > LIMIT_S:
             raise AgentError(
                 "EP408",
                 "timing the graph after each of its %d operations takes more than %d s"
-                % (len(names), LIMIT_S),
+                % (len(nodes), LIMIT_S),
                 "Profile it with ai-edge-litert 2.3 on the CPU, which has a profiler.",
             )
         run = load(graph.cut(count))
-        seconds = (began + SECONDS - time.monotonic()) / (len(names) + 1 - count)
+        seconds = (began + SECONDS - time.monotonic()) / (len(nodes) + 1 - count)
         longer_ns, total_ns, turns = _in_turns(before, run, seconds)
         added.append(max(0, longer_ns))
         least = min(least, turns)
         before = run
     ops = [
-        {"name": name, "index": i, "partition": inside.get(i), "ns": ns}
-        for i, (name, ns) in enumerate(zip(names, added))
+        {"name": name, "type": number, "index": i, "partition": inside.get(i), "ns": ns}
+        for i, ((name, number), ns) in enumerate(zip(nodes, added))
     ]
     return {"runs": least, "total_ns": total_ns, "estimated": True, "ops": ops}
 

@@ -139,7 +139,8 @@ class LoadedVariant:
 
     def profile(self, command: Dict[str, Any]) -> Dict[str, Any]:
         """Time by operation on the first sample, by the `method` asked for: "profiler" (LiteRT's
-        own) or "prefixes" (the runtime's estimate). AgentError where that one cannot be had."""
+        own), "prefixes" (the runtime's estimate) or "rounded" (LiteRT's, of an inference too short
+        for it). AgentError where that one cannot be had."""
         sample = self._samples.get(self._order[0])
         if command["method"] == "prefixes":
             return self._runtime.time_operations(self._path, sample)
@@ -150,7 +151,8 @@ class LoadedVariant:
             )
         from edgepack_agent import opprofile
 
-        return opprofile.profile(self._path, self._config, self._runtime.inputs, sample)
+        rounded = command["method"] == "rounded"
+        return opprofile.profile(self._path, self._config, self._runtime.inputs, sample, rounded)
 
     def _infer(self, index: int) -> List[Any]:
         self._runtime.set_inputs(self._samples.get(index))

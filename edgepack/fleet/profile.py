@@ -32,7 +32,7 @@ def op_times(event: results.Ops) -> tuple[OpTime, ...]:
             partition=op.partition,
             ns=op.ns,
             share=op.ns / total,
-            type=_type(op.name),
+            type=op.type or _type(op.name),
         )
         for op in event.ops
     )

@@ -40,7 +40,7 @@ def profiled(device: DeviceView) -> list[Profiled]:
     return [
         Profiled(
             variant=line.variant,
-            summary=_estimated(line.measurement) + _summary(line.measurement.ops),
+            summary=caveat(line.measurement) + _summary(line.measurement.ops),
             rows=_rows(line.measurement.ops),
         )
         for line in device.lines
@@ -82,10 +82,13 @@ def _bar(share: float) -> str:
     return svg.tag("svg", rect, viewBox=f"0 0 {_BAR:g} 10", class_="share", aria_hidden="true")
 
 
-def _estimated(measurement: Measurement) -> str:
-    """A word in front where no profiler told the times."""
-    cut = "estimated from the graph cut off after each operation; "
-    return cut if "ops-estimated" in measurement.flags else ""
+def caveat(measurement: Measurement) -> str:
+    """A word in front where no profiler told the times, or none that is fine enough."""
+    if "ops-estimated" in measurement.flags:
+        return "estimated from the graph cut off after each operation; "
+    if "ops-rounded" in measurement.flags:
+        return "rounded down to whole microseconds by the profiler; "
+    return ""
 
 
 def _summary(ops: Sequence[OpTime]) -> str:

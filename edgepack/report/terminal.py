@@ -9,7 +9,7 @@ from rich.text import Text
 
 from edgepack.analysis.quality import is_share
 from edgepack.model import Comparison, Package, Run, Verdict, VerdictStatus
-from edgepack.report import cold, text, view
+from edgepack.report import cold, operations, text, view
 
 _VERDICT_STYLE = {
     VerdictStatus.PASS: "bold green",
@@ -158,7 +158,9 @@ def _operations(line: view.Line, console: Console) -> None:
     """The slowest operations, and those that keep the model from being fully accelerated."""
     used, ops = line.measurement.accelerator, line.measurement.ops
     console.print()
-    said = f"{line.variant}: {len(ops)} operations, {sum(op.ns for op in ops) / 1000:,.0f} µs"
+    took = sum(op.ns for op in ops) / 1000
+    caveat = operations.caveat(line.measurement)
+    said = f"{line.variant}: {caveat}{len(ops)} operations, {took:,.0f} µs"
     formats = text.plain(", ".join(f"{count} {name}" for name, count in used.types.items()))
     _item(console, f"{said}; the file's compute in {formats}" if formats else said)
     if used.ops_left:

@@ -29,6 +29,7 @@ class TimedOp:
     index: Count
     partition: Count | None = None
     ns: Annotated[int, Field(ge=0, le=LONGEST_NS)]
+    type: Name | None = None
 
 
 @checked

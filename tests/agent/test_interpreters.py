@@ -29,9 +29,8 @@ def test_measures_with_its_runtime(
             assert result["runtime"]["name"] == RUNTIME_OF[version]
             assert result["quality"]["value"] == 1.0
             assert result["accelerator"]["ops_total"] == 7
-            estimated = RUNTIME_OF[version] == "tflite-runtime"  # which has no profiler
-            assert ("ops-estimated" in result["flags"]) == estimated, host.log()
-        assert all(event["estimated"] == estimated for event in host.all("ops"))
+            assert "ops-estimated" in result["flags"], "of two microseconds a profiler tells little"
+        assert all(event["estimated"] for event in host.all("ops"))
         assert len(host.all("ops")) == 2
         types = host.results()["int8"]["accelerator"]["types"]
         assert types["int8"] >= 3 and "float32" not in types

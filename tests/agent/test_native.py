@@ -95,13 +95,18 @@ def test_a_batch_is_one_inference(host: Host) -> None:
 
 
 @pytest.mark.parametrize(
-    ("model", "reason"), [(CLASSIFIER, "an output keeps the shape [1, 4]"), (FIXED, "status")]
+    ("api", "model", "reason"),
+    [
+        ("c", CLASSIFIER, "an output keeps the shape [1, 4]"),
+        ("compiled", CLASSIFIER, "an output keeps the shape [1, 4]"),
+        ("c", FIXED, "status"),
+    ],
 )
 def test_a_model_that_cannot_be_batched_is_unsupported(
-    host: Host, model: dict[str, bytes], reason: str
+    host: Host, api: str, model: dict[str, bytes], reason: str
 ) -> None:
-    """LiteRT itself overruns the outputs of the first, whose size it only learns as it runs."""
-    host.serve(*make_job(model, api="c", batch=16))
+    """LiteRT itself overruns the outputs of CLASSIFIER, whose size it only learns as it runs."""
+    host.serve(*make_job(model, api=api, batch=16))
     result = host.results()["m"]
     assert (result["status"], result["error"]["code"]) == ("unsupported", "EP504")
     assert "cannot run in batches" in result["error"]["what"]
@@ -112,6 +117,7 @@ def test_operations_are_profiled_as_ever(host: Host) -> None:
     host.serve(*make_job(CLASSIFIER, api="c", profile_ops=True))
     (event,) = host.all("ops")
     assert not event["estimated"] and len(event["ops"]) > 3
+    assert "ops-rounded" in host.results()["m"]["flags"], "microseconds of a model of two"
 
 
 @pytest.mark.parametrize("accelerator", ["gpu", "npu", "delegate:/x.so"])

@@ -3,7 +3,7 @@
 import abc
 import time
 from array import array
-from typing import Any, Callable, Dict, List, NamedTuple, Optional, Sequence, Tuple
+from typing import Any, Callable, Dict, Iterable, List, NamedTuple, Optional, Sequence, Tuple
 
 import numpy as np
 
@@ -188,6 +188,14 @@ class Runtime(abc.ABC):
 def unavailable(what: str, hint: str) -> AgentError:
     """EP504: the accelerator asked for is not to be had, and no other is put in its place."""
     return AgentError("EP504", what, hint, status="unsupported")
+
+
+def check_batch(outputs: Iterable[Shape], batch: int) -> None:
+    """Before the first inference. CompiledModel writes past the end of an output whose size only
+    the inference tells. RuntimeError."""
+    for shape in outputs:
+        if not shape or shape[0] % batch:
+            raise RuntimeError("an output keeps the shape %s" % list(shape))
 
 
 def _not_ready() -> None:

@@ -10,7 +10,15 @@ import numpy as np
 
 from edgepack_agent.errors import AgentError
 from edgepack_agent.runtimes import npu
-from edgepack_agent.runtimes.base import Config, Ops, Runtime, Shape, Tensor, unavailable
+from edgepack_agent.runtimes.base import (
+    Config,
+    Ops,
+    Runtime,
+    Shape,
+    Tensor,
+    check_batch,
+    unavailable,
+)
 from edgepack_agent.runtimes.stderr import captured
 from edgepack_agent.runtimes.tflite_interpreter import on_cpu, survey
 
@@ -138,6 +146,8 @@ class CompiledLiteRt(Runtime):
                 model.resize_input_tensor_by_name(key, names[tensor.slot], shape, strict=False)
         details = model.get_output_tensor_details(key)
         self._shapes = {each["index"]: tuple(each["shape"]) for each in details.values()}
+        if self._resized:
+            check_batch(self._shapes.values(), shapes[0][0])
         number = model.get_signature_index(key)
         listed = model.get_signature_list()[key]
         inputs = dict(zip(listed["inputs"], model.create_input_buffers(number)))

@@ -16,7 +16,7 @@ import numpy as np
 
 from edgepack_agent.blobs import agent_home
 from edgepack_agent.errors import AgentError
-from edgepack_agent.runtimes.base import Config, Ops, Runtime, Shape, Tensor
+from edgepack_agent.runtimes.base import Config, Ops, Runtime, Shape, Tensor, check_batch
 from edgepack_agent.runtimes.capi import Library, Model
 from edgepack_agent.runtimes.tflite_interpreter import on_cpu, survey
 
@@ -104,7 +104,7 @@ class NativeLiteRt(Runtime):
                 model.resize(i, wanted)
         self._shapes = dict(zip(model.outputs, model.shapes("Output")))
         if self._resized:
-            self._check_batch(shapes[0][0])
+            check_batch(self._shapes.values(), shapes[0][0])
         inputs, outputs = model.buffers("Input"), model.buffers("Output")
         self._into, self._from = dict(zip(model.inputs, inputs)), dict(zip(model.outputs, outputs))
         self._arguments = model.arguments(inputs, outputs)
@@ -115,12 +115,6 @@ class NativeLiteRt(Runtime):
             model.check_size(buffer, size)  # C copies without asking
         self.run_block, self.clock = self._run_block, self._readings
         return self._invoke
-
-    def _check_batch(self, batch: int) -> None:
-        """LiteRT writes past the end of an output whose size only the inference tells."""
-        for shape in self._shapes.values():
-            if not shape or shape[0] % batch:
-                raise RuntimeError("an output keeps the shape %s" % list(shape))
 
     def _invoke(self) -> None:
         try:

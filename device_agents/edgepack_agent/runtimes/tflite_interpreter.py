@@ -92,9 +92,9 @@ class TfliteInterpreter(Runtime):
         if nodes is None:
             return super().time_operations(path, sample)
         original = [node for node in nodes if not _is_partition(node)]
-        names = [node[0] for node in original]
+        named = [(node[0], node[3]) for node in original]
         load = functools.partial(self._load_cut, sample)
-        return prefixes.profile(path, load, names, _replaced(nodes, original))
+        return prefixes.profile(path, load, named, _replaced(nodes, original))
 
     def _load_cut(self, sample: List[np.ndarray], content: bytes) -> Callable[[], Any]:
         interpreter = self._make(model_content=content)

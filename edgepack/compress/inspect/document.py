@@ -123,7 +123,7 @@ class OnData:
 @dataclass(frozen=True, kw_only=True)
 class Timed:
     """Each operation's time on one device, in the order they ran. estimated: the runtime has no
-    profiler, and the graph was cut off after each operation instead."""
+    profiler that is fine enough, and the graph was cut off after each operation instead."""
 
     device: str
     runtime: str
