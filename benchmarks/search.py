@@ -17,8 +17,9 @@ widths  widths by the measured tables against uniform pruning of equal MACs, in 
 regret  a space without cuts, searched with a third of its trials and then measured whole.
         Bar: at most 3% slower than the fastest that meets the budget, measured side by side.
 cheap   candidates on the float file: size, agreement and latency. Bar: 100 in 120 s.
-kill    searches killed with SIGKILL at random moments before their last trial and resumed,
-        against one left alone. Bar: the same finished trials, each once.
+kill    searches of a whole space, killed with SIGKILL at random moments before their last trial
+        and resumed, against one left alone. Bar: the same finished trials, each once. (Which part
+        of a space is tried first depends on what was measured.)
 """
 
 from __future__ import annotations
@@ -287,7 +288,9 @@ def cheap(asked: argparse.Namespace) -> None:
 
 def kill(asked: argparse.Namespace) -> None:
     """See the module."""
-    wanted = request(asked, trials=asked.trials, cut=False, threads=(1, 2), max_seconds=3.0)
+    wanted = request(asked, cut=False, threads=(1, 2), max_seconds=3.0)
+    size = of(wanted, cuts=False, trains=False, labels=True).size
+    wanted = replace(wanted, trials=size)
     rng = random.Random(asked.seed)
     command = [sys.executable, "-m", "edgepack.cli.main", "search", "-q", "--resume"]
 
@@ -295,7 +298,7 @@ def kill(asked: argparse.Namespace) -> None:
         return Study.create(f"bench-{secrets.token_hex(4)}", wanted).name
 
     def missing(name: str) -> int:
-        return asked.trials - len(Study.open(name).tried())
+        return size - len(Study.open(name).tried())
 
     def run(name: str, seconds: float) -> bool:
         """Whether it was killed after so long with trials missing; else it has them all."""
@@ -350,7 +353,6 @@ def main() -> int:
     )
     parser.add_argument("--candidates", type=int, default=100, help="cheap")
     parser.add_argument("--times", type=int, default=20, help="kill: how often")
-    parser.add_argument("--trials", type=int, default=16, help="kill: of the search")
     asked = parser.parse_args()
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     data.load(asked.data)  # a wrong name is told before anything is measured
