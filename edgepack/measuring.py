@@ -80,14 +80,37 @@ def _places(run_id: str, package: Package, plan: Plan) -> Iterator[Measurement]:
             )
 
 
-def journaled(document: str, registered: Mapping[str, Device]) -> Plan:
-    """The plan that a journal holds, its devices as they are registered now."""
+def journaled(document: str, run: Run, registered: Mapping[str, Device]) -> Plan:
+    """The plan that a run's journal holds, its devices as they are registered now.
+
+    Raises:
+        EdgepackError: EP402 a device with results to come has another profile than then, or a
+            device with some of its results has none of the host keys that it had.
+    """
     plan = codec.from_json(Plan, json.loads(document))
-    targets = tuple(
-        dataclasses.replace(target, device=registered.get(target.device.name, target.device))
-        for target in plan.targets
-    )
-    return dataclasses.replace(plan, targets=targets)
+    targets = []
+    for target in plan.targets:
+        device = registered.get(target.device.name, target.device)
+        done = {is_final(one) for one in run.measurements if one.device == device.name}
+        if False in done:
+            _same_board(run, target.device, device, begun=True in done)
+        targets.append(dataclasses.replace(target, device=device))
+    return dataclasses.replace(plan, targets=tuple(targets))
+
+
+def _same_board(run: Run, then: Device, now: Device, *, begun: bool) -> None:
+    """Results of two boards must not stand under one name."""
+    changed = "profile" if then.profile != now.profile else ""
+    if begun and then.host_keys and not set(then.host_keys) & set(now.host_keys):
+        changed = "host key"
+    if changed:
+        raise EdgepackError(
+            "EP402",
+            f"'{now.name}' has another {changed} than when run {run.run_id} began",
+            where=now.name,
+            hint="It may be another board: register that one under a name of its own, or measure "
+            f"anew: edgepack bench {run.package_path}",
+        )
 
 
 def complete(

@@ -158,14 +158,15 @@ def resume(ref: str, *, registered: Mapping[str, Device], emit: Emit) -> Outcome
     The same package and settings as before; a device is reached as it is registered now, or
     as it was then where it is registered no more.
 
-    Errors: EP208 the package is gone or is another; EP601 no such run, or one without journal.
+    Errors: EP208 the package is gone or is another; EP402 a device is another than then; EP601 no
+    such run, or one without journal.
     """
     from edgepack.measuring import journaled
     from edgepack.store import open_store
 
     with open_store(config.store_url()) as store:
         run = store.load(ref)
-        plan = journaled(store.journal(ref), registered)
+        plan = journaled(store.journal(ref), run, registered)
     package, directory = _same_package(run)
     admission.check(directory, plan)
     return _finish(run, package, directory, plan, emit=emit)

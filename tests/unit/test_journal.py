@@ -3,17 +3,29 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import os
 import signal
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from edgepack import codec, config, measuring, plan
 from edgepack.errors import EdgepackError
-from edgepack.model import Failure, Measurement, Run, Status, Transfer
+from edgepack.model import (
+    Device,
+    Failure,
+    JobSettings,
+    Measurement,
+    Run,
+    Status,
+    Transfer,
+)
+from edgepack.plan import Target
 from edgepack.store import Store, is_final, open_store
 from tests import builders
 
@@ -129,3 +141,42 @@ def test_what_was_reported_survives_kill_9(store_url: str) -> None:
     kept = {m.device for m in measured if is_final(m)}
     assert set(reported) <= kept
     assert all(m.failure == TO_DO for m in measured if m.device not in kept)
+
+
+def test_another_board_of_the_same_name_is_not_measured() -> None:
+    """Of pi4 one result of two is there; of local nothing is missing."""
+    run = builders.run(
+        ["float", "int8"], ["local", "pi4"], replace={("pi4", "int8"): builders.failed("int8")}
+    )
+    kinds = {"local": "desktop", "pi4": "raspberry-pi-4"}
+    then = {
+        name: Device(name=name, profile=kind, host_keys=("ssh-ed25519 AAAA", "ssh-rsa BBBB"))
+        for name, kind in kinds.items()
+    }
+    targets = [
+        Target(device=one, profile=config.load_profile(one.profile)) for one in then.values()
+    ]
+    made = plan.make(model="", data=None, recipes=(), targets=targets, settings=JobSettings())
+    document = json.dumps(codec.to_json(made))
+
+    def resumed(name: str, run: Run = run, **changed: Any) -> Device:
+        now = then | {name: dataclasses.replace(then[name], **changed)}
+        found = measuring.journaled(document, run, now).targets
+        return next(one.device for one in found if one.device.name == name)
+
+    def refused(name: str, run: Run = run, **changed: Any) -> str:
+        with pytest.raises(EdgepackError) as caught:
+            resumed(name, run, **changed)
+        assert caught.value.code == "EP402" and "bench fashion.pack" in caught.value.hint
+        return caught.value.what
+
+    assert "another host key" in refused("pi4", host_keys=("ssh-ed25519 CCCC",))
+    assert "another profile" in refused("pi4", profile="jetson-nano")
+    assert resumed("pi4", host="192.0.2.7", host_keys=("ssh-rsa BBBB",)).host == "192.0.2.7"
+    assert resumed("local", profile="jetson-nano"), "nothing of it is to be measured"
+    nothing = tuple(
+        builders.failed(one.variant) if one.device == "pi4" else one for one in run.measurements
+    )
+    empty = dataclasses.replace(run, measurements=nothing)
+    assert resumed("pi4", empty, host_keys=("ssh-ed25519 CCCC",)), "set up anew, nothing measured"
+    assert "another profile" in refused("pi4", empty, profile="jetson-nano")
