@@ -7,6 +7,7 @@ does (`x:<input>`, `y`). Only its digest, size and number of samples are told.
 import hashlib
 import os
 import stat
+import zipfile
 from typing import Any, Dict, Optional
 
 import numpy as np
@@ -27,6 +28,16 @@ def examine(path: str) -> Dict[str, Any]:
         raise AgentError("EP302", error.what, error.hint) from None
     if not arrays:
         raise AgentError("EP302", "%s on the device has no x_test" % path, _HINT)
+    with zipfile.ZipFile(path) as archive:
+        damaged = archive.testzip()  # what is mapped was not held against its checksum
+    if damaged:
+        raise AgentError(
+            "EP302", "%s on the device is damaged: '%s' has a bad CRC-32" % (path, damaged), _HINT
+        )
+    for name, array in [*arrays.items(), ("y_test", labels)]:
+        if array is not None and not _finite(array):
+            what = "'%s' of %s on the device has NaN or infinite values" % (name, path)
+            raise AgentError("EP302", what, "Clean the data: such samples have no right answer.")
     return {
         "path": path,
         "sha256": sha256,
@@ -34,6 +45,14 @@ def examine(path: str) -> Dict[str, Any]:
         "samples": min(len(array) for array in arrays.values()),
         "task": _task(labels),
     }
+
+
+def _finite(array: np.ndarray) -> bool:
+    """Whether all values are numbers; a few rows at a time, for boards with little memory."""
+    if array.dtype.kind != "f" or not array.size:
+        return True
+    rows = max(1, _CHUNK // max(1, array[:1].nbytes))
+    return all(np.isfinite(array[at : at + rows]).all() for at in range(0, len(array), rows))
 
 
 def digest(path: str) -> Any:

@@ -72,7 +72,7 @@ class Graph:
         return [tensor for tensor in made if tensor in later or tensor not in needed]
 
     def cut(self, count: int) -> bytes:
-        """The file with its first `count` operations alone (1 or more)."""
+        """The file with its first `count` operations alone."""
         field = self._field(self._graph, _OUTPUTS)
         if field is None or self._list is None:
             raise struct.error("a graph without outputs or operations")

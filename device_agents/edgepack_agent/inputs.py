@@ -9,7 +9,7 @@ import hashlib
 import mmap
 import zipfile
 from pathlib import Path
-from typing import Any, BinaryIO, Dict, List, Optional
+from typing import Any, BinaryIO, Dict, List, Optional, Sequence
 
 import numpy as np
 
@@ -110,6 +110,21 @@ class Samples:
         whole = tensor.dtype.kind in "iub" and tensor.scale is None
         if whole and transform and (transform["scale"], transform["offset"]) != (1.0, 0.0):
             raise _misfit("input '%s' takes whole numbers and has a transform" % tensor.name)
+
+    def check_classes(self, outputs: Sequence[Shape]) -> None:
+        """AgentError EP303 for class numbers that the one output does not have."""
+        labels = self.labels
+        if labels is None or labels.dtype.kind not in "iub" or labels.size != len(labels):
+            return
+        if len(outputs) != 1 or len(outputs[0]) != 2 or outputs[0][1] < 2:
+            return
+        low, high, classes = int(labels.min()), int(labels.max()), outputs[0][1]
+        if low < 0 or high >= classes:
+            raise AgentError(
+                "EP303",
+                "labels go from %d to %d; the model has %d classes" % (low, high, classes),
+                "Number the classes from 0 in the order of the model's output.",
+            )
 
     def shapes(self) -> Dict[str, Shape]:
         """The shape of one sample as each input takes it: with a batch axis of 1 in front,

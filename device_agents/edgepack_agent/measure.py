@@ -154,6 +154,7 @@ class Bench:
             "delegate_options": job.delegate_options,
             "data": self._data_file(job.data),
             "transforms": job.data.transforms if job.data else {},
+            "task": job.data.task if job.data else None,
             "seed": job.settings.seed,
         }
 

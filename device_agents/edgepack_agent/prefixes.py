@@ -37,7 +37,7 @@ def profile(
         raise _failed("%d operations in the file, %d loaded" % (len(graph.ops), len(nodes)))
     began = time.monotonic()
     added, total_ns, least = [], 0, RUNS[1]
-    before: Callable[[], Any] = _nothing
+    before = _empty(graph, load)
     for count in range(1, len(nodes) + 1):
         if time.monotonic() - began > LIMIT_S:
             raise AgentError(
@@ -96,8 +96,16 @@ def _fast(values: Sequence[int]) -> int:
     return sum(fastest) // len(fastest)
 
 
+def _empty(graph: Graph, load: Open) -> Callable[[], Any]:
+    """The graph before its first operation: what an inference costs that does nothing."""
+    try:
+        return load(graph.cut(0))
+    except (ValueError, RuntimeError):  # a runtime that takes none without operations
+        return _nothing
+
+
 def _nothing() -> None:
-    """The graph before its first operation."""
+    """Nothing at all."""
 
 
 def _failed(what: str) -> AgentError:

@@ -49,7 +49,10 @@ class LoadedVariant:
         wanted = self._runtime.inputs
         if command["data"] is None:
             return inputs.seeded(wanted, command["seed"])
-        return inputs.from_file(command["data"], wanted, command["transforms"])
+        samples = inputs.from_file(command["data"], wanted, command["transforms"])
+        if command["task"] == "classification":
+            samples.check_classes([tensor.shape for tensor in self._runtime.outputs])
+        return samples
 
     def description(self) -> Dict[str, Any]:
         """The reply to `load`: the cold path, the operations and what the samples were."""

@@ -64,8 +64,22 @@ def test_a_users_own_file_is_judged_by(host: Host, ask, tmp_path: Path) -> None:
         (lambda path: path.write_bytes(b"root:x:0:0\n"), "EP302"),
         (lambda path: np.savez(path, y_test=np.zeros(3)), "EP302"),
         (lambda path: np.savez(path, x_test=np.array([{}])), "EP302"),
+        (lambda path: overwritten(path), "EP302"),
+        (lambda path: np.savez(path, x_test=np.full((9, 4, 4, 1), np.nan)), "EP302"),
+        (lambda path: np.savez(path, x_test=images()[0], y_test=np.full(32, np.inf)), "EP302"),
     ],
-    ids=["missing", "folder", "pipe", "device", "text", "no-inputs", "objects"],
+    ids=[
+        "missing",
+        "folder",
+        "pipe",
+        "device",
+        "text",
+        "no-inputs",
+        "objects",
+        "damaged",
+        "not-a-number",
+        "infinite",
+    ],
 )
 def test_what_is_no_data_ends_the_job(host: Host, ask, tmp_path: Path, make, code: str) -> None:
     file = tmp_path / "d.npz"
@@ -74,6 +88,28 @@ def test_what_is_no_data_ends_the_job(host: Host, ask, tmp_path: Path, make, cod
     (error,) = host.all("error")
     assert error["code"] == code
     assert "root:x" not in str(error), "nothing of a file's content is told"
+
+
+def overwritten(path: Path) -> None:
+    """Whole, but for bytes of an array that is mapped."""
+    np.savez(path, x_test=np.zeros((32, 4, 4, 1), np.uint8), y_test=np.zeros(32, np.int64))
+    content = bytearray(path.read_bytes())
+    place = content.index(bytes(400))
+    content[place : place + 100] = b"x" * 100
+    path.write_bytes(content)
+
+
+@pytest.mark.parametrize("label", [-1, 4])
+def test_classes_that_the_model_does_not_have_are_no_wrong_answers(
+    host: Host, ask, tmp_path: Path, label: int
+) -> None:
+    x, y = images()
+    y[3] = label
+    np.savez(tmp_path / "d.npz", x_test=x, y_test=y)
+    ask(str(tmp_path / "d.npz"))
+    result = host.results()["float"]
+    assert (result["status"], result["error"]["code"]) == ("failed", "EP303")
+    assert "the model has 4 classes" in result["error"]["what"]
 
 
 @pytest.mark.parametrize("path", ["relative.npz", "", "/a\0b", "/" + "a" * 5000, 3])

@@ -118,6 +118,7 @@ def test_a_turn_tells_how_long_its_worker_did_not_run(tmp_path: Path) -> None:
         ask=lambda _, command: worker.ask(command, 60.0, cancelled),
     )
     more = {"spawned_ns": worker.spawned_ns, "data": None, "seed": 0, "batch": 1, "transforms": {}}
+    more["task"] = None
     try:
         worker.ask({**load, **more}, 60.0, cancelled)
         Bench._turn(bench, subject, 0, [])

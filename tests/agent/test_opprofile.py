@@ -14,6 +14,7 @@ from edgepack_agent.errors import AgentError
 from .host import DATA, Host, make_job
 
 WIDE = {"m": (DATA / "convolution_wide.tflite").read_bytes()}
+FIXED = {"m": (DATA / "fixed_batch.tflite").read_bytes()}
 MIXED = {"m": (DATA / "classifier_int8.tflite").read_bytes()}
 
 
@@ -49,6 +50,14 @@ def test_what_takes_less_than_the_profiler_counts_is_estimated(host: Host) -> No
     assert any("it tells of" in each["message"] for each in host.all("log"))
     assert sum(op["ns"] for op in event["ops"]) > 0.5 * event["total_ns"] > 0
     assert {op["type"] for op in event["ops"]} == {"int8", "int32"}
+
+
+def test_what_an_inference_costs_that_does_nothing_is_no_operations(host: Host) -> None:
+    """FIXED begins with a RESHAPE of a few bytes, a tenth of a microsecond."""
+    host.serve(*make_job(FIXED, profile_ops=True))
+    (event,) = host.all("ops")
+    assert event["estimated"] and event["ops"][0]["name"] == "RESHAPE"
+    assert event["ops"][0]["ns"] < event["total_ns"] / 2
 
 
 def test_without_an_estimate_the_rounded_times_are_told_as_such(host: Host) -> None:
