@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 from edgepack import private, resources
 from edgepack.errors import EdgepackError, did_you_mean
 from edgepack.model import Profile, RuntimeSpec
-from edgepack.model.hardware import INTERFACES
+from edgepack.model.hardware import INTERFACES, WITH_INTERFACES, is_accelerator
 from edgepack.model.profile_keys import KEYS, RUNTIME_KEYS, Key
 
 if TYPE_CHECKING:
@@ -286,9 +286,8 @@ def load_profile(name: str) -> Profile:
 
 def check_accelerator(profile: Profile) -> None:
     """EP105 for an accelerator that there is not, and for options that would have no effect."""
-    kind, _, place = profile.accelerator.partition(":")
-    with_place = kind in ("delegate", "npu") and place
-    if profile.accelerator not in ("cpu", "gpu", "npu") and not with_place:
+    kind = profile.accelerator.partition(":")[0]
+    if not is_accelerator(profile.accelerator):
         raise EdgepackError(
             "EP105",
             f"unknown accelerator '{profile.accelerator}'",
@@ -306,9 +305,10 @@ def check_accelerator(profile: Profile) -> None:
             "EP105", "a delegate option is not a text", hint='Write device = "usb".'
         )
     for runtime in profile.runtimes:
-        if runtime.api not in (None, *INTERFACES):
+        mine = INTERFACES if runtime.name == WITH_INTERFACES else INTERFACES[:1]
+        if runtime.api not in (None, *mine):
             raise EdgepackError(
                 "EP105",
                 f"unknown interface '{runtime.api}' of runtime {runtime.name}",
-                hint=f"The interfaces are {', '.join(INTERFACES)}.",
+                hint=f"The interfaces of {WITH_INTERFACES} are {', '.join(INTERFACES)}.",
             )

@@ -35,8 +35,8 @@ def choose(candidates: List[Dict[str, Any]], wanted: Sequence[RuntimeSpec]) -> R
     raise AgentError(
         "EP405",
         "no runtime can be used by %s: %s" % (sys.executable, reasons),
-        "Bring one: edgepack device provision NAME; or install it for that Python: pip install %s"
-        % candidates[0]["name"],
+        "Bring one: edgepack device provision NAME; or install it for that Python: pip install '%s'"
+        % "==".join(filter(None, (candidates[0]["name"], exact.get(candidates[0]["name"])))),
     )
 
 

@@ -21,9 +21,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NoReturn
 
-from edgepack.analysis.limits import LIMITS
+from edgepack.analysis.limits import ACCELERATED, LIMITS
 from edgepack.errors import EdgepackError, did_you_mean
-from edgepack.model import Budget
+from edgepack.model import Budget, is_accelerator
 
 _HINT = "A budget is a table: [budget.pi4] with limits such as latency_p90_ms = 5.0."
 
@@ -91,6 +91,12 @@ def _budget(selector: str, table: dict[str, Any], text: str, path: str) -> Budge
             _refuse(f"the limit '{name}' is not a number", where, f"Write {name} = 5.0.")
         if not math.isfinite(value) or value < 0:
             _refuse(f"the limit '{name}' is {value}", where, "Give a number of 0 or more.")
+        if name == ACCELERATED and value > 1:
+            _refuse(f"the limit '{name}' is {value:g}", where, "It is a share: at most 1.0.")
+    if names["accelerator"] is not None and not is_accelerator(names["accelerator"]):
+        where = _place(path, text, selector, "accelerator")
+        hint = "It is cpu, gpu, npu, npu:FOLDER or delegate:FILE."
+        _refuse(f"unknown accelerator '{names['accelerator']}'", where, hint)
     if not limits and names["accelerator"] is None:
         where = _place(path, text, selector, None)
         _refuse(f"budget.{selector} has no limits", where, _HINT)

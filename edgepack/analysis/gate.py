@@ -137,6 +137,9 @@ def _found(limit: str, bound: float, bench: Bench, entry: Entry, case: _Case) ->
     if few:
         return regression.Finding(status=VerdictStatus.UNMEASURED, note=few)
     value = limits.value(limit, entry, bench.get(case.comparison.baseline))
+    percent = limits.in_percent(limit, bound, entry)
+    if percent:
+        return regression.Finding(status=VerdictStatus.FAIL, value=value, note=percent)
     status = _status(value, bound, at_least=limits.at_least(limit, entry))
     emulated = value is None and limits.says_nothing(limit, entry)
     return regression.Finding(

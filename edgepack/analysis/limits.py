@@ -77,6 +77,19 @@ def too_few(limit: str, entry: Entry) -> str:
     return f"p{percent} takes {wanted} inferences or more, not {count}" if count < wanted else ""
 
 
+def in_percent(limit: str, bound: float, entry: Entry) -> str:
+    """Why a bound of a quality that is a share says nothing; "" where it may be meant so.
+
+    One of 1 or more cannot be exceeded by what is lost, and one above 1 cannot be reached.
+    """
+    if limit not in ("quality", "quality_drop") or entry.quality is None:
+        return ""
+    nonsense = bound > 1 or (limit == "quality_drop" and bound == 1)
+    if not nonsense or not quality.is_share(entry.quality):
+        return ""
+    return f"{entry.quality.metric} is a share: for {bound:g}% write {bound / 100:g}"
+
+
 def at_least(limit: str, entry: Entry) -> bool:
     """A quality must reach its limit, unless it is an error, which must not exceed it; so must
     the accelerator's share."""

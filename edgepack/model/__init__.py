@@ -46,6 +46,7 @@ if TYPE_CHECKING:
         Device as Device,
         Profile as Profile,
         RuntimeSpec as RuntimeSpec,
+        is_accelerator as is_accelerator,
     )
     from edgepack.model.job import (
         Blob as Blob,

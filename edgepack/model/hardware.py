@@ -7,6 +7,14 @@ from dataclasses import dataclass, field
 
 INTERFACES = ("interpreter", "compiled", "c")
 """What a `RuntimeSpec.api` may be."""
+WITH_INTERFACES = "ai-edge-litert"
+"""The runtime that has more than one of them."""
+
+
+def is_accelerator(name: str) -> bool:
+    """Whether a profile, or a budget, may name it: see `Profile.accelerator`."""
+    kind, _, place = name.partition(":")
+    return name in ("cpu", "gpu", "npu") or (kind in ("delegate", "npu") and bool(place))
 
 
 @dataclass(frozen=True, kw_only=True)

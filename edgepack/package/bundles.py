@@ -19,6 +19,7 @@ from edgepack.package.files import (
 )
 
 _ZIP_EPOCH = (1980, 1, 1, 0, 0, 0)
+_MODELS = (".tflite", ".keras", ".h5")
 _PIECE = 1 << 20
 
 
@@ -73,6 +74,11 @@ def unbundle(file: Path, directory: Path) -> Package:
 
 def opened(path: Path, scratch: Path) -> tuple[Package, Path]:
     """The package at `path` and its folder; a bundle is unpacked into `scratch`. EP208."""
+    if not path.exists():
+        hint = "Name a folder or a bundle that 'edgepack build' made."
+        raise broken("there is no such folder or file", path, hint)
+    if path.suffix in _MODELS:
+        raise broken("a model, not a package", path, f"Build and measure it: edgepack run {path}")
     if path.is_file():
         directory = scratch / "package"
         return unbundle(path, directory), directory

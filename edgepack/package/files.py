@@ -62,11 +62,11 @@ def sha256_of(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def broken(what: str, where: Path) -> EdgepackError:
+def broken(
+    what: str, where: Path, hint: str = "Build the package again with 'edgepack build'."
+) -> EdgepackError:
     """The error EP208."""
-    return EdgepackError(
-        "EP208", what, where=str(where), hint="Build the package again with 'edgepack build'."
-    )
+    return EdgepackError("EP208", what, where=str(where), hint=hint)
 
 
 def _without_times(variant: Variant) -> Variant:

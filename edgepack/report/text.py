@@ -107,6 +107,8 @@ def half_width(interval: tuple[float, float], centre: float) -> str:
     """The larger side of an interval in percent of its centre: "±0.4%"."""
     wide = max(interval[1] - centre, centre - interval[0])
     share = 100 * wide / centre if centre else 0.0
+    if share > 100:  # one look at the board: from the fastest to the slowest inference
+        return "±>100%"
     return f"±{share:.1f}%" if share < 9.95 else f"±{share:.0f}%"
 
 

@@ -10,7 +10,7 @@ import ai_edge_litert
 import numpy as np
 import pytest
 from ai_edge_litert.interpreter import Interpreter
-from edgepack_agent.runtimes import npu
+from edgepack_agent.runtimes import compiled, npu
 from edgepack_agent.runtimes.base import Ops
 
 from .host import DATA, Event, Host, make_job, npz
@@ -283,3 +283,15 @@ def test_why_an_npu_refused_is_told() -> None:
     assert error.code == "EP504"
     assert "Cannot load library" in error.what
     assert npu.device("INFO: [a.cc:1] Using Intel OpenVINO device: CPU\n").endswith("CPU")
+
+
+@pytest.mark.parametrize(
+    ("log", "hint"),
+    [
+        ("ERROR: No Vulkan adapters found", "Vulkan driver"),
+        ("", "Vulkan driver"),
+        ("WARNING: the delegate only supports static-sized tensors", "the model"),
+    ],
+)
+def test_the_hint_is_about_what_refused_the_gpu(log: str, hint: str) -> None:
+    assert hint in compiled._refused(log, "failed").hint

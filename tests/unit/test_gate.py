@@ -167,6 +167,9 @@ def test_a_budget_file(tmp_path: Path) -> None:
         (GOOD.replace("bytes = 100_000", "bytes = = 1"), 4, "not valid TOML"),
         (GOOD.replace("[budget.pi4]", "[budgets.pi4]"), 1, "Did you mean 'budget'"),
         (GOOD.replace("load_ms = 20", ""), 6, "no limits"),
+        (GOOD.replace("load_ms = 20", "accelerated_share = 2"), 8, "at most 1.0"),
+        (GOOD.replace("load_ms = 20", 'accelerator = "tpu"'), 8, "unknown accelerator 'tpu'"),
+        (GOOD.replace("load_ms = 20", 'accelerator = "delegate:"'), 8, "delegate:FILE"),
         ("", None, "no budget"),
         ("budget = 3", None, "no budget"),
         ("[budget]\npi4 = 3", 2, "not a table"),
@@ -200,6 +203,22 @@ def accelerated(taken: int | None, actual: str = "gpu"):
 
 def gated(run, *budgets: Budget) -> VerdictStatus:
     return gate.judge(run, compare(run), budgets, DEVICES).status
+
+
+@pytest.mark.parametrize(
+    ("limits", "note"),
+    [
+        ({"quality": 93}, "for 93% write 0.93"),
+        ({"quality_drop": 1.5}, "for 1.5% write 0.015"),
+        ({"quality_drop": 1}, "for 1% write 0.01"),
+        ({"quality": 1.0}, ""),
+        ({"quality_drop": 0.99}, ""),
+    ],
+)
+def test_percent_that_are_meant_as_a_share_never_pass(limits, note: str) -> None:
+    checks = deciding(judged(limits))
+    assert {check.note.split(": ")[-1] for check in checks} == {note}
+    assert not note or {check.status for check in checks} == {VerdictStatus.FAIL}
 
 
 def test_a_fallback_to_the_cpu_fails_with_and_without_a_budget() -> None:

@@ -140,6 +140,21 @@ def test_a_damaged_manifest_is_one_coded_error(tmp_path, write, raw):
     assert caught.value.code == "EP208"
 
 
+@pytest.mark.parametrize(
+    ("name", "said", "hint"),
+    [
+        ("gone", "no such folder or file", "edgepack build"),
+        ("m.tflite", "a model, not a package", "edgepack run"),
+    ],
+)
+def test_what_is_there_instead_of_a_package_is_said(tmp_path, name, said, hint):
+    (tmp_path / "m.tflite").write_bytes(b"0000TFL3")
+    with pytest.raises(EdgepackError) as caught:
+        package.opened(tmp_path / name, tmp_path / "scratch")
+    assert caught.value.code == "EP208"
+    assert said in caught.value.what and hint in caught.value.hint
+
+
 def test_a_file_that_is_no_bundle_is_one_coded_error(tmp_path):
     (tmp_path / "b.edgepack").write_bytes(b"not a zip")
     with pytest.raises(EdgepackError) as caught:

@@ -92,6 +92,7 @@ def test_an_npu_is_reached_through_the_compiled_interface(accelerator: str) -> N
         ({"accelerator": "gpu", "delegate_options": ("a=b",)}, "no effect"),
         ({"accelerator": "delegate:/x.so", "delegate_options": ("device",)}, "KEY=VALUE"),
         ({"runtime": "ai-edge-litert/fast"}, "no interface"),
+        ({"runtime": "tensorflow/c"}, "unknown interface 'c' of runtime tensorflow"),
     ],
 )
 def test_what_there_is_not_is_refused(options: dict, said: str) -> None:

@@ -16,7 +16,7 @@ from edgepack.analysis import gate, words
 from edgepack.analysis.compare import compare
 from edgepack.model import Budget, Failure, Run, RuntimeSpec, Status
 from edgepack.report import junit, markdown, terminal, view
-from edgepack.report.text import microseconds, plain, size, sparkline
+from edgepack.report.text import half_width, microseconds, plain, size, sparkline
 from tests import builders
 
 HOSTILE = (
@@ -236,6 +236,11 @@ def test_a_package_is_shown() -> None:
 )
 def test_times(us: float, said: str) -> None:
     assert microseconds(us) == said
+
+
+def test_an_interval_wider_than_its_centre_has_no_figure() -> None:
+    assert half_width((4.7, 4038.1), 4.8) == "±>100%"
+    assert half_width((90.0, 150.0), 100.0) == "±50%"
 
 
 def test_sizes() -> None:

@@ -205,8 +205,8 @@ def _first(pattern: "re.Pattern[str]", text: str) -> Optional[str]:
 def _refused(log: str, error: str) -> AgentError:
     """EP504 with the driver's or the delegate's own words, which the exception leaves out."""
     reasons = list(dict.fromkeys(_REASON.findall(log)))[-2:]
-    return unavailable(
-        "the GPU does not take this model here: %s"
-        % ("; ".join(reasons) or " ".join(error.split())),
-        "Check the device's Vulkan driver (vulkaninfo), or ask for --accelerator cpu.",
-    )
+    why = "; ".join(reasons) or " ".join(error.split())
+    hint = "Check the device's Vulkan driver (vulkaninfo), or ask for --accelerator cpu."
+    if reasons and not re.search("dapter|Vulkan", why):
+        hint = "It is the model that cannot run there; ask for --accelerator cpu."
+    return unavailable("the GPU does not take this model here: %s" % why, hint)
