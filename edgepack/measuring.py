@@ -147,7 +147,10 @@ def _bisected(
     measured: Measurement, job: Job, directory: Path, reference: Reference, emit: Emit
 ) -> Measurement:
     """The measurement, with the first operation at which it differs from the host's outputs."""
+    if measured.status is not Status.OK:
+        return measured
     if measured.parity is None or measured.parity.max_abs_diff == 0:
+        emit(_nothing_to_bisect(measured))
         return measured
     from edgepack import bisect
 
@@ -156,9 +159,23 @@ def _bisected(
         found = bisect.first_difference(job, measured.variant, file, reference.inputs(), emit=emit)
     except EdgepackError as error:
         said = f"{measured.device} {measured.variant}: no bisection: {error}"
-        emit(Event(kind="log", stage="measure", message=said))
+        emit(Event(kind="warning", stage="measure", message=said))
         return dataclasses.replace(measured, flags=(*measured.flags, "not-bisected"))
     return dataclasses.replace(measured, divergence=found)
+
+
+def _nothing_to_bisect(measured: Measurement) -> Event:
+    """Told, so that silence after `--bisect` is not taken for a search that found nothing."""
+    why = "outputs are this host's"
+    if measured.parity is None:
+        why = "outputs could not be compared with this host's"
+    return Event(
+        kind="fact",
+        stage="measure",
+        message=f"{why}: nothing to bisect",
+        device=measured.device,
+        variant=measured.variant,
+    )
 
 
 @contextmanager

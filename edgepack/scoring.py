@@ -15,7 +15,7 @@ from edgepack.model import Event, JobSettings, Measurement, Package, Status
 from edgepack.parity import real_values
 
 UNJUDGED = "quality-failed"
-"""Flag of a measurement whose metric could not be computed; the log says why."""
+"""Flag of a measurement whose metric could not be computed; a warning says why."""
 
 
 def with_outputs(settings: JobSettings, package: Package) -> JobSettings:

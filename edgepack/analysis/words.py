@@ -83,5 +83,5 @@ def slow_because(measured: Measurement) -> str:
     if not accelerator.xnnpack or total is None or taken is None or taken >= total:
         return ""
     names = f" ({', '.join(accelerator.ops_left[:3])})" if accelerator.ops_left else ""
-    left = f"{total - taken} of {total} ops fell back to the plain kernels{names}"
+    left = f"{total - taken} of {total} ops fell back to the runtime's own kernels{names}"
     return f"; {left}; --profile-ops says where its time goes"

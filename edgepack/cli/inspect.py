@@ -63,12 +63,13 @@ def inspect(
         allow_custom_objects=allow_custom_objects,
         dataset=None if named is None else datasets.load(named),
     )
+    accelerators: dict[str, str] = {}
     if profile_ops:
-        found = _timed(found, path, device)
+        found, accelerators = _timed(found, path, device)
     if as_json:
         click.echo(json.dumps(api.to_document(found), indent=1, allow_nan=False))
         return
-    click.echo(inspection.render(found))
+    click.echo(inspection.render(found, accelerators))
 
 
 def _refuse_device_data(data: str | None) -> None:
@@ -85,9 +86,11 @@ def _refuse_device_data(data: str | None) -> None:
         )
 
 
-def _timed(found: Inspection, path: str, devices: tuple[str, ...]) -> Inspection:
-    """With the operations' times on each device. EP105 for what is no .tflite; the device's own
-    error where one of them does not time it."""
+def _timed(
+    found: Inspection, path: str, devices: tuple[str, ...]
+) -> tuple[Inspection, dict[str, str]]:
+    """With the operations' times on each device, and the accelerator that each used. EP105 for
+    what is no .tflite; the device's own error where one of them does not time it."""
     from edgepack import inloop
     from edgepack.compress.inspect.document import Timed
     from edgepack.errors import EdgepackError
@@ -103,7 +106,7 @@ def _timed(found: Inspection, path: str, devices: tuple[str, ...]) -> Inspection
     reports = inloop.measure(
         content, options.targets(devices), settings=settings, emit=lambda event: None
     )
-    timed = []
+    timed, accelerators = [], {}
     for measured in (one for report in reports for one in report.measurements):
         if not measured.ops:
             failure = measured.failure
@@ -114,6 +117,7 @@ def _timed(found: Inspection, path: str, devices: tuple[str, ...]) -> Inspection
                 hint=failure.hint if failure else "Profile with ai-edge-litert, without a GPU.",
             )
         runtime = measured.runtime
+        accelerators[measured.device] = measured.accelerator.actual
         timed.append(
             Timed(
                 device=measured.device,
@@ -122,7 +126,7 @@ def _timed(found: Inspection, path: str, devices: tuple[str, ...]) -> Inspection
                 ops=measured.ops,
             )
         )
-    return dataclasses.replace(found, timed=tuple(timed))
+    return dataclasses.replace(found, timed=tuple(timed)), accelerators
 
 
 def _note(event: Event) -> None:

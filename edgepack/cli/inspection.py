@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from edgepack.report import operations
 from edgepack.report.text import plain
 
 if TYPE_CHECKING:
@@ -16,8 +17,9 @@ WIDTH = 80
 _ROWS = 40
 
 
-def render(found: Inspection) -> str:
-    """The whole text, without a newline at its end."""
+def render(found: Inspection, accelerators: Mapping[str, str] | None = None) -> str:
+    """The whole text, without a newline at its end. accelerators: the one used, by device; the
+    CPU where it is not told."""
     parts = [_head(found)]
     if found.layers:
         parts.append(_layers(found))
@@ -25,7 +27,8 @@ def render(found: Inspection) -> str:
         parts.append(_ops(found))
     if found.delegate is not None:
         parts.append(_delegate(found))
-    parts += [_timed(each) for each in found.timed]
+    used = accelerators or {}
+    parts += [_timed(each, used.get(each.device, "cpu")) for each in found.timed]
     if found.weights and not found.layers:
         parts.append(_weights(found))
     parts += [_wrap(f"note: {note}") for note in found.notes]
@@ -96,22 +99,30 @@ def _ops(found: Inspection) -> str:
     return _table(head, rows, widths=(40, 8, 15, 14))
 
 
-def _timed(found: Timed) -> str:
+def _timed(found: Timed, accelerator: str) -> str:
     """The slowest operations of one device."""
     slowest = sorted(found.ops, key=lambda op: op.ns, reverse=True)
     rows = [
         (
             op.name,
-            "built-in" if op.partition is None else f"delegated {op.partition}",
+            operations.where(op, accelerator),
             f"{op.ns / 1e3:,.1f}",
             _share(op.share),
         )
         for op in slowest
     ]
-    how = "estimated from the graph cut off after each" if found.estimated else "by its profiler"
-    text = f"time by operation on {plain(found.device)}, {plain(found.runtime)}, {how}:"
+    text = f"time by operation on {plain(found.device)}, {plain(found.runtime)}, {_how(found)}:"
     head = ("operation", "where", "µs", "share")
     return _wrap(text) + "\n" + _table(head, rows, widths=(46, 13, 11, 7))
+
+
+def _how(found: Timed) -> str:
+    if found.estimated:
+        return "estimated from the graph cut off after each"
+    if any(op.partition is not None for op in found.ops):
+        # Only on the CPU is there a profiler, so that the delegate is XNNPACK.
+        return "by its profiler (XNNPACK's operations in whole microseconds, rounded down)"
+    return "by its profiler"
 
 
 def _delegate(found: Inspection) -> str:

@@ -78,6 +78,14 @@ def _duration(seconds: float) -> str:
     return f"{whole // 3600} h {whole % 3600 // 60} min"
 
 
+def _warnings_alone(event: Event) -> None:
+    """With `-q`: what makes a result less than it seems is no progress."""
+    from edgepack.report.text import plain
+
+    if event.kind == "warning":
+        click.echo(plain(f"{_where(event)}{event.message}"), err=True)
+
+
 def line(event: Event) -> str:
     """The event as `--events` writes it."""
     from edgepack.report.document import finite
@@ -142,7 +150,7 @@ def watch(*, quiet: bool, verbose: int, events: bool = False) -> Iterator[Emit]:
     if events:
         yield _as_json
     elif quiet:
-        yield lambda event: None
+        yield _warnings_alone
     elif sys.stderr.isatty():
         live = _Live(verbose)
         with live.progress:

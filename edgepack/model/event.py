@@ -41,7 +41,8 @@ KINDS: Mapping[str, str] = {
     "measured": "a variant was measured on a device; in a search, a trial was",
     "failed": "a device failed; the others go on",
     "warning": "something that makes a result less than it seems",
-    "fact": "what a URL gave: its size and SHA-256",
+    "fact": "what was found on the way: the size and SHA-256 of what a URL gave, what a step of a "
+    "build did, that `--bisect` has nothing to look for",
     "log": "more of what happens; without `--events` it is shown with `-v` alone",
 }
 STAGES: Mapping[str, str] = {

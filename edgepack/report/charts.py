@@ -87,7 +87,7 @@ def distributions(device: DeviceView) -> str | None:
         svg.horizontal(x, base, TOP, text.tick),
         svg.tag(
             "text",
-            text="latency of single inferences" + (" (log scale)" if x.log else ""),
+            text=f"latency of {device.inferences}" + (" (log scale)" if x.log else ""),
             x=(left + WIDTH - BEYOND) / 2,
             y=height - 4,
             text_anchor="middle",

@@ -74,7 +74,9 @@ def notes(measurements: Sequence[Measurement]) -> tuple[str, ...]:
             )
             for f in found
         ]
-        said += [] if found else ["the ranking of the variants does not change under load"]
+        # One minute cannot show a change, of the ranking neither.
+        if not found and all(len(modes.minutes(one)) > 1 for one in kept):
+            said.append("the ranking of the variants does not change under load")
     return (*said, *_disturbed(measurements))
 
 
@@ -87,29 +89,42 @@ def _notes(measurement: Measurement) -> Iterator[str]:
     rate = modes.throughput(measurement)
     if rate is not None:
         width = text.half_width(rate.ci95, rate.per_s)
-        batch = f", batches of {measurement.batch}" * (measurement.batch > 1)
-        yield f"{name}: {rate.per_s:,.0f} samples/s {width}{batch}"
+        yield f"{name}: {rate.per_s:,.0f} samples/s {width}{text.batches(measurement.batch)}"
     every = modes.minutes(measurement)
     if every:
-        first, last = every[0].latency.p50, every[-1].latency.p50
-        yield (
-            f"{name}: p50 {text.microseconds(first)} in minute 1, {text.microseconds(last)} in "
-            f"minute {every[-1].number} ({last / first - 1:+z.1%})"
-        )
+        yield f"{name}: {_change(every)}"
     points = modes.swept(measurement)
     if points:
         each = (f"{s.threads} thread{'s' * (s.threads > 1)} {_time(s)}" for s in points)
         yield f"{name}: {', '.join(each)}"
 
 
+def _change(every: Sequence[modes.Minute]) -> str:
+    first, last = every[0].latency.p50, every[-1].latency.p50
+    if len(every) == 1:
+        return (
+            f"p50 {text.microseconds(first)} in minute {every[0].number}; one minute cannot show a "
+            "change over time"
+        )
+    return (
+        f"p50 {text.microseconds(first)} in minute {every[0].number}, {text.microseconds(last)} in "
+        f"minute {every[-1].number} ({last / first - 1:+z.1%})"
+    )
+
+
 def _tails(measurement: Measurement) -> str:
     found = modes.early_stopping(measurement)
-    bounds = [
-        f"{name} ≤ {text.microseconds(one.value)}" if one else f"{name}: too few queries"
-        for name, one in found.items()
-    ]
-    queries = sum(map(len, measurement.rounds))
-    return f"{', '.join(bounds)} with 99% confidence ({queries:,} queries, LoadGen's rule)"
+    bounds = [f"{name} ≤ {text.microseconds(one.value)}" for name, one in found.items() if one]
+    unknown = " and ".join(name for name, one in found.items() if not one)
+    count = sum(map(len, measurement.rounds))
+    queries, are = (f"{count:,} queries", "are") if count != 1 else ("1 query", "is")
+    said = []
+    if bounds:
+        said.append(f"{', '.join(bounds)} with 99% confidence ({queries}, LoadGen's rule)")
+    if unknown:
+        rule = "" if bounds else " (LoadGen's rule)"
+        said.append(f"{unknown} not determined: {queries} {are} too few for 99% confidence{rule}")
+    return "; ".join(said)
 
 
 def _time(point: modes.Swept) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from edgepack.model import Measurement, OpTime
+from edgepack.model import Accelerator, Measurement, OpTime
 from edgepack.report import svg, text
 from edgepack.report.view import DeviceView
 
@@ -28,7 +28,7 @@ class OpRow:
 
 @dataclass(frozen=True, kw_only=True)
 class Profiled:
-    """One variant's operations, the slowest first; summary: delegated and formats, by time."""
+    """One variant's operations, the slowest first; summary: in delegates and formats, by time."""
 
     variant: str
     summary: str
@@ -40,31 +40,38 @@ def profiled(device: DeviceView) -> list[Profiled]:
     return [
         Profiled(
             variant=line.variant,
-            summary=caveat(line.measurement) + _summary(line.measurement.ops),
-            rows=_rows(line.measurement.ops),
+            summary=caveat(line.measurement)
+            + _summary(line.measurement.ops, line.measurement.accelerator),
+            rows=_rows(line.measurement.ops, line.measurement.accelerator.actual),
         )
         for line in device.lines
         if line.measurement.ops
     ]
 
 
-def _rows(ops: Sequence[OpTime]) -> tuple[OpRow, ...]:
+def _rows(ops: Sequence[OpTime], accelerator: str) -> tuple[OpRow, ...]:
     slowest = sorted(ops, key=lambda op: op.ns, reverse=True)
     shown, rest = slowest[:MOST_OPS], slowest[MOST_OPS:]
     rows = [
-        _row(text.plain(op.name, 80), _where(op), text.plain(op.type or "–", 20), op.ns, op.share)
+        _row(
+            text.plain(op.name, 80),
+            where(op, accelerator),
+            text.plain(op.type or "–", 20),
+            op.ns,
+            op.share,
+        )
         for op in shown
     ]
     if rest:
-        name = f"{len(rest)} more operations"
+        name = f"{len(rest)} more operation{'s' * (len(rest) > 1)}"
         rows.append(_row(name, "", "", sum(op.ns for op in rest), sum(op.share for op in rest)))
     return tuple(rows)
 
 
-def _row(name: str, where: str, kind: str, ns: int, share: float) -> OpRow:
+def _row(name: str, ran_as: str, kind: str, ns: int, share: float) -> OpRow:
     return OpRow(
         name=name,
-        where=where,
+        where=ran_as,
         type=kind,
         time=text.microseconds(ns / 1e3),
         share=f"{100 * share:.1f}%",
@@ -72,8 +79,14 @@ def _row(name: str, where: str, kind: str, ns: int, share: float) -> OpRow:
     )
 
 
-def _where(op: OpTime) -> str:
-    return "own kernel" if op.partition is None else f"delegated ({op.partition})"
+def where(op: OpTime, accelerator: str) -> str:
+    """ "own kernel", "XNNPACK 0", or "delegate 0" beside another accelerator than the CPU.
+
+    Beside another one XNNPACK takes what that one left, and nothing tells whose a partition is.
+    """
+    if op.partition is None:
+        return "own kernel"
+    return f"{'XNNPACK' if accelerator == 'cpu' else 'delegate'} {op.partition}"
 
 
 def _bar(share: float) -> str:
@@ -83,16 +96,18 @@ def _bar(share: float) -> str:
 
 
 def caveat(measurement: Measurement) -> str:
-    """A word in front where no profiler told the times, or none that is fine enough."""
+    """Words in front where the times are not of the batches that were measured, where no
+    profiler told them, or none that is fine enough."""
+    said = "of a single sample, not of a batch; " * (measurement.batch > 1)
     if "ops-estimated" in measurement.flags:
-        return "estimated from the graph cut off after each operation; "
+        return f"{said}estimated from the graph cut off after each operation; "
     if "ops-rounded" in measurement.flags:
-        return "rounded down to whole microseconds by the profiler; "
-    return ""
+        return f"{said}rounded down to whole microseconds by the profiler; "
+    return said
 
 
-def _summary(ops: Sequence[OpTime]) -> str:
-    """ "84.0% of the time delegated; int8 80.1%, float32 19.9%"."""
+def _summary(ops: Sequence[OpTime], used: Accelerator) -> str:
+    """ "84.0% of the time in XNNPACK; int8 80.1%, float32 19.9%"."""
     delegated = sum(op.share for op in ops if op.partition is not None)
     formats: dict[str, float] = {}
     for op in ops:
@@ -100,4 +115,7 @@ def _summary(ops: Sequence[OpTime]) -> str:
         formats[kind] = formats.get(kind, 0.0) + op.share
     ordered = sorted(formats.items(), key=lambda each: -each[1])
     told = ", ".join(f"{kind} {100 * share:.1f}%" for kind, share in ordered)
-    return text.plain(f"{100 * delegated:.1f}% of the time delegated; {told}")
+    whose = "XNNPACK"
+    if used.actual != "cpu":
+        whose = "delegates" + " (XNNPACK's included)" * used.xnnpack
+    return text.plain(f"{100 * delegated:.1f}% of the time in {whose}; {told}")

@@ -64,15 +64,19 @@ def groups(found: Sequence[Pair]) -> list[Group]:
 
 
 def _group(device: str, of: Sequence[Pair]) -> Group:
-    settings = dict.fromkeys(pair.setting for pair in of if pair.entry.latency)
+    settings = dict.fromkeys(_setting(pair) for pair in of if pair.entry.latency)
     shared = len(settings) == 1
     profiles = dict.fromkeys(pair.entry.measurement.profile for pair in of)
     return Group(
         device=text.plain(device),
         profile=text.plain(" / ".join(profiles)),
         setting=text.plain(next(iter(settings))) if shared else "",
-        lines=tuple(_line(pair, "" if shared else pair.setting) for pair in of),
+        lines=tuple(_line(pair, "" if shared else _setting(pair)) for pair in of),
     )
+
+
+def _setting(pair: Pair) -> str:
+    return pair.setting + text.batches(pair.entry.measurement.batch)
 
 
 def _line(pair: Pair, setting: str) -> Line:

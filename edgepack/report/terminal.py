@@ -160,7 +160,7 @@ def _operations(line: view.Line, console: Console) -> None:
     console.print()
     took = sum(op.ns for op in ops) / 1000
     caveat = operations.caveat(line.measurement)
-    said = f"{line.variant}: {caveat}{len(ops)} operations, {took:,.0f} µs"
+    said = f"{line.variant}: {caveat}{len(ops)} operation{'s' * (len(ops) > 1)}, {took:,.0f} µs"
     formats = text.plain(", ".join(f"{count} {name}" for name, count in used.types.items()))
     _item(console, f"{said}; the file's compute in {formats}" if formats else said)
     if used.ops_left:
@@ -170,7 +170,7 @@ def _operations(line: view.Line, console: Console) -> None:
     for title in ("µs", "share", "by"):
         table.add_column(title, justify="right", no_wrap=True)
     for op in sorted(ops, key=lambda op: op.ns, reverse=True)[:_SLOWEST]:
-        by = "plain kernel" if op.partition is None else f"XNNPACK {op.partition}"
+        by = operations.where(op, used.actual)
         table.add_row(Text(text.plain(op.name)), f"{op.ns / 1000:,.1f}", f"{op.share:.1%}", by)
     console.print(Padding(table, (0, 0, 0, 2), expand=False))
 

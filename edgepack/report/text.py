@@ -103,6 +103,11 @@ def sparkline(values: Sequence[float]) -> str:
     return "".join(_BARS[min(int(8 * value / highest), 7)] if value else " " for value in values)
 
 
+def batches(size: int) -> str:
+    """What a setting adds about batches: ", batches of 16", or "" where each is one sample."""
+    return f", batches of {size}" if size > 1 else ""
+
+
 def half_width(interval: tuple[float, float], centre: float) -> str:
     """The larger side of an interval in percent of its centre: "±0.4%"."""
     wide = max(interval[1] - centre, centre - interval[0])

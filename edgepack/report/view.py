@@ -131,6 +131,13 @@ class DeviceView:
     flags: tuple[str, ...]
     notes: tuple[str, ...] = ()
 
+    @property
+    def inferences(self) -> str:
+        """What each time is of: "single inferences", or "batches of 16"."""
+        sizes = dict.fromkeys(line.measurement.batch for line in self.lines if line.ok)
+        told = (f"batches of {size}" if size > 1 else "single inferences" for size in sizes)
+        return " and ".join(told) or "single inferences"
+
 
 def devices(run: Run, comparison: Comparison) -> list[DeviceView]:
     """Every device of a run."""
@@ -287,7 +294,7 @@ def _setting(entries: Sequence[bench.Entry]) -> str:
             continue
         threads = f"{measurement.threads} thread{'s' * (measurement.threads != 1)}"
         used = like.runtime(measurement), like.accelerator(measurement)
-        told[f"{used[0]}, {used[1]}, {threads}"] = None
+        told[f"{used[0]}, {used[1]}, {threads}{text.batches(measurement.batch)}"] = None
     return text.plain(" / ".join(told))
 
 

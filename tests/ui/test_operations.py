@@ -7,7 +7,7 @@ import re
 
 import pytest
 
-from edgepack.model import Confusion, OpTime, Quality, Run
+from edgepack.model import Accelerator, Confusion, OpTime, Quality, Run
 from tests import builders
 from tests.ui.chromium import serious
 from tests.ui.test_html import Outline, opened, page
@@ -28,11 +28,11 @@ def run_of(**fields: object) -> Run:
 
 def test_the_slowest_operation_comes_first_with_its_share() -> None:
     text = page(run_of(ops=OPS))
-    assert "98.0% of the time delegated; int8 80.0%, float32 18.0%, format not told 2.0%" in text
+    assert "98.0% of the time in XNNPACK; int8 80.0%, float32 18.0%, format not told 2.0%" in text
     names = re.findall(r'<th scope="row">([^<]+)</th><td class="left">([^<]+)</td>', text)
     assert names == [
-        ("Convolution (NHWC, QC8)", "delegated (0)"),
-        ("Fully Connected (F32)", "delegated (0)"),
+        ("Convolution (NHWC, QC8)", "XNNPACK 0"),
+        ("Fully Connected (F32)", "XNNPACK 0"),
         ("QUANTIZE", "own kernel"),
     ]
     widths = [float(w) for w in re.findall(r'class="share"[^>]*><rect[^>]* width="([\d.]+)"', text)]
@@ -45,6 +45,31 @@ def test_many_operations_are_summed() -> None:
     )
     text = page(run_of(ops=many))
     assert "25 more operations" in text and ">op14<" in text and ">op15<" not in text
+    assert "1 more operation<" in page(run_of(ops=many[:16]))
+
+
+@pytest.mark.parametrize(
+    ("xnnpack", "said"),
+    [(True, "98.0% of the time in delegates (XNNPACK&#39;s included); int8"),
+     (False, "98.0% of the time in delegates; int8")],
+)  # fmt: skip
+def test_beside_a_delegate_the_page_does_not_say_whose_a_partition_is(xnnpack, said) -> None:
+    used = Accelerator(requested="delegate:/d.so", actual="delegate:/d.so", xnnpack=xnnpack)
+    text = page(run_of(ops=OPS, accelerator=used))
+    assert said in text
+    assert '<td class="left">delegate 0</td>' in text and "XNNPACK 0" not in text
+
+
+def test_batches_are_told_on_the_page() -> None:
+    batched = {
+        ("local", name): builders.measurement(name, batch=16, ops=OPS) for name in ("float", "int8")
+    }
+    text = page(builders.run(["float", "int8"], ["local"], replace=batched))
+    assert "ai-edge-litert 2.3.0, cpu, 1 thread, batches of 16<" in text
+    assert "latency of batches of 16" in text and "Distribution of batches of 16;" in text
+    assert "of a single sample, not of a batch; 98.0% of the time" in text
+    assert "single inferences" not in text
+    assert "latency of single inferences" in page(run_of())
 
 
 def test_a_hostile_name_or_share_adds_no_element() -> None:

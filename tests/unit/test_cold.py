@@ -76,7 +76,7 @@ def test_markdown_folds_it_and_the_operations() -> None:
     assert "<details><summary>Cold start</summary>\n\n" in text
     assert f"| int8 | {' | '.join(TOLD)} |" in text
     assert "<details><summary>Time by operation</summary>\n\nint8" in text
-    first = text.index("| Conv \\<b\\> | delegated \\(0\\) | int8 | 98.0 µs | 98.0% |")
+    first = text.index("| Conv \\<b\\> | XNNPACK 0 | int8 | 98.0 µs | 98.0% |")
     assert first < text.index("| QUANTIZE | own kernel | – | 2.00 µs | 2.0% |")
     assert text.count("</details>\n\n") == 2 and "\n\n</details>" in text
     assert "Time by operation" not in written(run_of(), markdown.render)

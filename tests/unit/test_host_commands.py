@@ -251,7 +251,7 @@ def test_a_report_has_the_format_of_its_ending(package: Path, tmp_path: Path) ->
 def test_a_metric_that_fails_passes_no_gate(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (tmp_path / "broken_metric.py").write_text("def boom(outputs, evaluation):\n    1 / 0\n")
+    (tmp_path / "broken_metric.py").write_text("def boom(outputs, labels, dataset):\n    1 / 0\n")
     monkeypatch.syspath_prepend(tmp_path)
     images = np.random.default_rng(0).random((12, 4, 4, 1), dtype=np.float32)
     np.savez(tmp_path / "d.npz", x_test=images, y_test=np.arange(12) % 4)
@@ -264,3 +264,5 @@ def test_a_metric_that_fails_passes_no_gate(
     (one,) = found["measurements"]
     assert one["quality"] is None and "quality-failed" in one["flags"]
     assert found["verdict"]["status"] == "unmeasured"
+    quiet = call(*words, "--max-seconds", "0.5", "-q")
+    assert quiet.stderr.count("no quality: ") == 1 and "ZeroDivisionError" in quiet.stderr

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import jsonschema
@@ -12,12 +13,14 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
+from edgepack import inloop
 from edgepack.cli import inspection
 from edgepack.cli.inspect import inspect as command
 from edgepack.compress.inspect import api
 from edgepack.compress.inspect.document import Timed
 from edgepack.errors import EdgepackError
-from edgepack.model import OpTime
+from edgepack.model import Accelerator, OpTime
+from tests import builders
 
 pytestmark = pytest.mark.usefixtures("forked_children")
 
@@ -142,7 +145,42 @@ def test_times_are_told_as_a_table_of_eighty_columns(int8: dict[str, Any]) -> No
     assert max(map(len, text.splitlines())) <= 80
     assert "time by operation on pi4, tflite-runtime 2.14.0, estimated" in text
     assert text.index("A_LONG_NAME") < text.rindex("CONV_2D"), "the slowest first"
-    assert "25.0%" in text
+    assert "25.0%" in text and "own kernel" in text
+
+
+def test_rounded_times_and_whose_they_are_are_told(int8: dict[str, Any]) -> None:
+    ops = (
+        OpTime(name="Convolution", index=0, partition=0, ns=3000, share=0.75),
+        OpTime(name="MEAN", index=1, partition=None, ns=1000, share=0.25),
+    )
+    times = Timed(device="pi4", runtime="ai-edge-litert 2.3.0", estimated=False, ops=ops)
+    plain = api.inspect(str(DATA / "classifier_int8.tflite"))
+
+    def said(times: Timed, **used: str) -> str:
+        text = inspection.render(dataclasses.replace(plain, timed=(times,)), used)
+        return " ".join(text.split())
+
+    rounded = "by its profiler (XNNPACK's operations in whole microseconds, rounded down):"
+    assert rounded in said(times) and "Convolution XNNPACK 0 3.0" in said(times)
+    assert "MEAN own kernel 1.0" in said(times)
+    assert "by its profiler:" in said(dataclasses.replace(times, ops=ops[1:]))
+    delegated = said(dataclasses.replace(times, estimated=True), pi4="delegate:/d.so")
+    assert "Convolution delegate 0 3.0" in delegated and "rounded down" not in delegated
+
+
+def test_a_profile_with_a_delegate_claims_no_partition_for_xnnpack(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    op = OpTime(name="MEAN", index=0, partition=0, ns=1000, share=1.0)
+    used = Accelerator(requested="delegate:/d.so", actual="delegate:/d.so")
+    measured = builders.measurement(
+        "inspected", accelerator=used, ops=(op,), flags=("ops-estimated",)
+    )
+    report = SimpleNamespace(measurements=[measured])
+    monkeypatch.setattr(inloop, "measure", lambda *_, **__: [report])
+    path = str(DATA / "classifier_int8.tflite")
+    done = CliRunner().invoke(command, [path, "--profile-ops"], catch_exceptions=False)
+    assert "MEAN delegate 0 1.0 100.0%" in " ".join(done.stdout.split())
 
 
 def test_data_on_devices_are_refused_with_the_command_that_takes_them() -> None:

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
 import pytest
 
+from edgepack import bisect, measuring
 from edgepack.compress.recipes import parse
+from edgepack.errors import EdgepackError
 from edgepack.measuring import precision_flags, threads_flags
-from edgepack.model import Accelerator, SweepPoint
+from edgepack.model import Accelerator, Agreement, Event, Measurement, SweepPoint
 from tests import builders
 
 
@@ -36,3 +42,37 @@ def test_more_threads_than_cores_are_told(cores: int | None, over: bool) -> None
     environment = {"cpu": {"cores": cores}}
     measured = builders.measurement("m", threads=1, sweep=(point,), environment=environment)
     assert threads_flags(measured) == (("more-threads-than-cores",) if over else ())
+
+
+def bisected(measured: Measurement) -> tuple[Measurement, list[Event]]:
+    """The measurement after a bisection, and what was told of it."""
+    told: list[Event] = []
+    reference: Any = SimpleNamespace(inputs=dict)
+    job: Any = None
+    return measuring._bisected(measured, job, Path(), reference, told.append), told
+
+
+@pytest.mark.parametrize(
+    ("parity", "said"),
+    [
+        (Agreement(samples=8, top1_agreement=1.0, max_abs_diff=0.0, snr_db=None),
+         "outputs are this host's: nothing to bisect"),
+        (None, "outputs could not be compared with this host's: nothing to bisect"),
+    ],
+)  # fmt: skip
+def test_a_bisection_of_nothing_is_told(parity: Agreement | None, said: str) -> None:
+    measured = builders.measurement("m", parity=parity)
+    left, (event,) = bisected(measured)
+    assert left == measured
+    assert (event.kind, event.message, event.device, event.variant) == ("fact", said, "local", "m")
+    assert bisected(builders.failed("m"))[1] == [], "its failure is told already"
+
+
+def test_why_a_bisection_failed_is_a_warning(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: object, **__: object) -> None:
+        raise EdgepackError("EP205", "cannot be taken apart", hint="Leave it out.")
+
+    monkeypatch.setattr(bisect, "first_difference", broken)
+    left, (event,) = bisected(builders.measurement("m"))
+    assert left.flags == ("not-bisected",)
+    assert event.kind == "warning" and "cannot be taken apart" in event.message

@@ -64,6 +64,17 @@ def test_minutes_tell_how_a_board_slows_down() -> None:
     assert [math.floor(minute.latency.p50 * 10) for minute in found] == [10, 10, 15]
 
 
+def test_one_minute_alone_is_no_change_over_time() -> None:
+    both = [sustained("a", [129_000]), sustained("b", [200_000])]
+    assert told.notes(both) == (
+        "a: p50 129 µs in minute 1; one minute cannot show a change over time",
+        "b: p50 200 µs in minute 1; one minute cannot show a change over time",
+    )
+    longer = told.notes([sustained("a", [129_000] * 2), sustained("b", [200_000] * 2)])
+    assert longer[0] == "a: p50 129 µs in minute 1, 129 µs in minute 2 (+0.0%)"
+    assert longer[-1] == "the ranking of the variants does not change under load"
+
+
 def test_a_flip_of_the_ranking_is_found_with_its_minutes() -> None:
     heats, stays = sustained("heats", [1000, 1100, 1600]), sustained("stays", [1300] * 3)
     assert modes.flips([heats, stays]) == (
@@ -77,8 +88,15 @@ def test_tails_need_enough_queries() -> None:
     few = measured(tuple(range(1000, 1100)), mode="single-stream")
     found = modes.early_stopping(few)
     assert found["p90"] is not None and found["p99"] is None
-    assert "p99: too few queries" in told.notes([few])[0]
+    assert told.notes([few])[0].endswith(
+        " with 99% confidence (100 queries, LoadGen's rule); "
+        "p99 not determined: 100 queries are too few for 99% confidence"
+    )
     assert told.fields(few)["early_stopping"]["p99_us"] is None
+    fewest = told.notes([measured((1000,), mode="single-stream")])
+    assert fewest[0] == (
+        "v: p90 and p99 not determined: 1 query is too few for 99% confidence (LoadGen's rule)"
+    )
 
 
 def test_a_sweep_begins_with_the_measured_thread_count() -> None:

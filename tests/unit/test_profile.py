@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import io
-
 import pytest
-from rich.console import Console
 
-from edgepack.analysis.compare import compare
 from edgepack.fleet.profile import op_times
-from edgepack.model import Accelerator, Verdict, VerdictStatus
-from edgepack.report import terminal
+from edgepack.model import Accelerator
 from edgepack.transport import results
 from tests import builders
+from tests.unit.test_terminal import shown
 
 PROFILE = results.Ops(
     event="ops",
@@ -35,15 +31,38 @@ def test_shares_and_formats() -> None:
     assert [op.type for op in ops] == ["int8", "hybrid", None]
 
 
+def profiled(**fields: object) -> list[str]:
+    """The lines of a terminal, for a run of int8 with these fields and the profile."""
+    measured = builders.measurement("int8", **{"ops": op_times(PROFILE)} | fields)
+    run = builders.run(["float", "int8"], ["local"], replace={("local", "int8"): measured})
+    return [" ".join(line.split()) for line in shown(run).splitlines()]
+
+
 def test_the_terminal_names_what_is_not_accelerated() -> None:
     used = Accelerator(ops_total=3, ops_delegated=2, ops_left=("SOFTMAX",), types={"int8": 3})
-    measured = builders.measurement("int8", accelerator=used, ops=op_times(PROFILE))
-    run = builders.run(["float", "int8"], ["local"], replace={("local", "int8"): measured})
-    out = io.StringIO()
-    verdict = Verdict(status=VerdictStatus.NONE)
-    terminal.render(run, compare(run), verdict, Console(file=out, width=80))
-    lines = [" ".join(line.split()) for line in out.getvalue().splitlines()]
+    lines = profiled(accelerator=used)
     assert "int8: 3 operations, 80 µs; the file's compute in 3 int8" in lines
     assert "not accelerated: SOFTMAX" in lines
     assert "Convolution (NHWC, QC8) IGEMM 60.0 75.0% XNNPACK 0" in lines
-    assert "SOFTMAX 20.0 25.0% plain kernel" in lines
+    assert "SOFTMAX 20.0 25.0% own kernel" in lines
+
+
+def test_beside_a_delegate_no_partition_is_called_xnnpacks() -> None:
+    lines = profiled(accelerator=Accelerator(requested="delegate:/d.so", actual="delegate:/d.so"))
+    assert "Convolution (NHWC, QC8) IGEMM 60.0 75.0% delegate 0" in lines
+    assert "SOFTMAX 20.0 25.0% own kernel" in lines
+    assert "XNNPACK" not in " ".join(lines)
+    fallen_back = profiled(accelerator=Accelerator(requested="delegate:/d.so", actual="cpu"))
+    assert "Convolution (NHWC, QC8) IGEMM 60.0 75.0% XNNPACK 0" in fallen_back
+
+
+def test_times_of_operations_beside_batches_are_told_to_be_of_one_sample() -> None:
+    said = " ".join(profiled(batch=16))
+    assert "int8: of a single sample, not of a batch; 3 operations, 80 µs" in said
+    said = " ".join(profiled(batch=16, flags=("ops-estimated",)))
+    assert "not of a batch; estimated from the graph cut off after each operation; 3 op" in said
+    assert "single sample" not in " ".join(profiled())
+
+
+def test_one_operation_is_singular() -> None:
+    assert "int8: 1 operation, 60 µs" in profiled(ops=op_times(PROFILE)[:1])

@@ -148,6 +148,16 @@ def test_lines_of_a_device_are_clean(clock, capsys) -> None:
     assert capsys.readouterr() == ("", "")
 
 
+def test_quiet_leaves_the_warnings(capsys) -> None:
+    with progress.watch(quiet=True, verbose=0) as tell:
+        for kind in ("stage", "log", "fact", "measured"):
+            tell(Event(kind=kind, stage="measure", message=kind))
+        tell(Event(kind="warning", stage="measure", message=f"why {HOSTILE}", device="pi4"))
+    out, err = capsys.readouterr()
+    assert out == "" and err.startswith("[pi4] why ")
+    assert clean(err) and len(err.splitlines()) == 1
+
+
 def test_events_are_one_json_object_a_line(capsys) -> None:
     with progress.watch(quiet=False, verbose=0, events=True) as tell:
         tell(Event(kind="progress", stage="push", device=HOSTILE, done=float("nan"), total=1.0))

@@ -15,7 +15,7 @@ from rich.console import Console
 from edgepack.analysis import gate, words
 from edgepack.analysis.compare import compare
 from edgepack.model import Budget, Failure, Run, RuntimeSpec, Status
-from edgepack.report import junit, markdown, terminal, view
+from edgepack.report import junit, markdown, pairs, terminal, view
 from edgepack.report.text import half_width, microseconds, plain, size, sparkline
 from tests import builders
 
@@ -73,6 +73,18 @@ def test_a_usual_run_fits_and_says_it_all() -> None:
     ):
         assert part in joined, part
     assert "\x1b" not in text, "no colours off a terminal"
+
+
+def test_the_size_of_batches_is_part_of_the_setting() -> None:
+    batched = {("local", name): builders.measurement(name, batch=16) for name in ("float", "int8")}
+    run = builders.run(["float", "int8"], ["local"], replace=batched)
+    assert "ai-edge-litert 2.3.0, cpu, 1 thread, batches of 16\n" in shown(run)
+    comparison = compare(run)
+    text = markdown.render(run, comparison, gate.judge(run, comparison, (), {}))
+    assert "cpu, 1 thread, batches of 16\n" in text
+    (group,) = pairs.against(run, run)
+    assert "1 thread" in group.setting and group.setting.endswith(", batches of 16")
+    assert "batches" not in shown(builders.run(["float", "int8"], ["local"]))
 
 
 def test_no_significance_is_said_in_words() -> None:
