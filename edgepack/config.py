@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 from edgepack import private, resources
 from edgepack.errors import EdgepackError, did_you_mean
 from edgepack.model import Profile, RuntimeSpec
-from edgepack.model.hardware import INTERFACES, WITH_INTERFACES, is_accelerator
+from edgepack.model.hardware import RUNTIMES, is_accelerator
 from edgepack.model.profile_keys import KEYS, RUNTIME_KEYS, Key
 
 if TYPE_CHECKING:
@@ -285,7 +285,8 @@ def load_profile(name: str) -> Profile:
 
 
 def check_accelerator(profile: Profile) -> None:
-    """EP105 for an accelerator that there is not, and for options that would have no effect."""
+    """EP105 for an accelerator or a runtime that there is not, and for options that would have no
+    effect."""
     kind = profile.accelerator.partition(":")[0]
     if not is_accelerator(profile.accelerator):
         raise EdgepackError(
@@ -305,10 +306,13 @@ def check_accelerator(profile: Profile) -> None:
             "EP105", "a delegate option is not a text", hint='Write device = "usb".'
         )
     for runtime in profile.runtimes:
-        mine = INTERFACES if runtime.name == WITH_INTERFACES else INTERFACES[:1]
-        if runtime.api not in (None, *mine):
+        interfaces = RUNTIMES.get(runtime.name)
+        if interfaces is None:
+            hint = did_you_mean(runtime.name, list(RUNTIMES))
+            raise EdgepackError("EP105", f"unknown runtime '{runtime.name}'", hint=hint)
+        if runtime.api not in (None, *interfaces):
             raise EdgepackError(
                 "EP105",
-                f"unknown interface '{runtime.api}' of runtime {runtime.name}",
-                hint=f"The interfaces of {WITH_INTERFACES} are {', '.join(INTERFACES)}.",
+                f"{runtime.name} has no interface '{runtime.api}'",
+                hint=f"It has {', '.join(interfaces)}.",
             )

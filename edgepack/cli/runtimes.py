@@ -43,17 +43,9 @@ def adapted(
 
 def _runtime(text: str) -> RuntimeSpec:
     from edgepack.model import RuntimeSpec
-    from edgepack.model.hardware import INTERFACES
 
     wanted, _, version = text.partition("==")
     name, _, api = wanted.partition("/")
-    if api not in ("", *INTERFACES):
-        raise EdgepackError(
-            "EP105",
-            f"'{api}' is no interface of a runtime",
-            where="--runtime",
-            hint=f"Write NAME, or {', '.join(f'NAME/{each}' for each in INTERFACES)}.",
-        )
     return RuntimeSpec(name=name, version=version or None, api=api or None, exact=bool(version))
 
 

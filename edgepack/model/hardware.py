@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-INTERFACES = ("interpreter", "compiled", "c")
-"""What a `RuntimeSpec.api` may be."""
-WITH_INTERFACES = "ai-edge-litert"
-"""The runtime that has more than one of them."""
+RUNTIMES: Mapping[str, tuple[str, ...]] = {
+    "ai-edge-litert": ("interpreter", "compiled", "c"),
+    "tflite-runtime": ("interpreter",),
+    "tensorflow": ("interpreter",),
+}
+"""What a `RuntimeSpec.name` may be, and for each what its `api` may be: what the agent knows."""
 
 
 def is_accelerator(name: str) -> bool:

@@ -88,7 +88,7 @@ NAMES = (
     "agent: npz",
 )  # fmt: skip
 
-PROFILE = b'title = "t"\narch = ["x"]\nruntimes = [{name = "r"}]\n[budget]\nbytes = 3\n'
+PROFILE = b'title = "t"\narch = ["x"]\nruntimes = [{name = "tensorflow"}]\n[budget]\nbytes = 3\n'
 DEVICES = b'[device.a]\nprofile = "desktop"\nhost = "h"\ntags = ["x"]\nport = 22\n'
 SETTINGS = b'[run]\ndevice = ["a"]\nci = 0.02\n[build]\nrecipe = ["int8"]\n'
 RECIPE = b'name = "r"\nseed = 1\n[[pass]]\nname = "quantize.int8"\n'

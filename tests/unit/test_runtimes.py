@@ -91,8 +91,10 @@ def test_an_npu_is_reached_through_the_compiled_interface(accelerator: str) -> N
         ({"delegate_options": ("device=usb",)}, "no effect"),
         ({"accelerator": "gpu", "delegate_options": ("a=b",)}, "no effect"),
         ({"accelerator": "delegate:/x.so", "delegate_options": ("device",)}, "KEY=VALUE"),
-        ({"runtime": "ai-edge-litert/fast"}, "no interface"),
-        ({"runtime": "tensorflow/c"}, "unknown interface 'c' of runtime tensorflow"),
+        ({"runtime": "ai-edge-litert/fast"}, "no interface 'fast'"),
+        ({"runtime": "tensorflow/c"}, "tensorflow has no interface 'c'"),
+        ({"runtime": "nonsense"}, "unknown runtime 'nonsense'"),
+        ({"runtime": "tflite-runtme==2.14.0"}, "unknown runtime"),
     ],
 )
 def test_what_there_is_not_is_refused(options: dict, said: str) -> None:
