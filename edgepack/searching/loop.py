@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
 
@@ -19,7 +19,7 @@ from edgepack.searching.gauge import BATCH, SOURCE, DeviceLostError, Gauge, Sett
 from edgepack.searching.making import Here, Making
 from edgepack.searching.readings import Readings, failed
 from edgepack.searching.study import Study
-from edgepack.searching.tables import Measure
+from edgepack.searching.tables import Measure, TimeUpError
 from edgepack.searching.values import Candidate, Choice, Tried
 from edgepack.searching.workers import Workers
 
@@ -197,20 +197,21 @@ class Searching:
     def _measures(self, gauge: Gauge, device: str) -> Measure:
         setting = self._readings.setting(device)
 
-        def measure(files: Mapping[str, bytes]) -> Mapping[str, float]:
-            names, found = list(files), dict[str, float]()
+        def measure(files: Mapping[str, bytes]) -> Iterator[Mapping[str, float]]:
+            names = list(files)
             for start in range(0, len(names), BATCH):
+                if self._late():
+                    return
                 part = {name: files[name] for name in names[start : start + BATCH]}
                 message = f"measuring kernels at their widths, {start} of {len(names)}"
                 self._say("progress", message, device=device, done=start, total=len(names))
                 measured = self._gathered(gauge.begin(part, setting, only=device), gauge)
                 if device not in measured:
                     raise self.lost[device]
-                found |= {
+                yield {
                     name: self._readings.microseconds(device, setting, name, measured[device])
                     for name in part
                 }
-            return found
 
         return measure
 
@@ -220,7 +221,11 @@ class Searching:
         """Make, measure and tell. Devices work on a batch while the next one is made."""
         self._stages = self.study.stages()
         if self._cutter and any(choice.percent < 100 for _, choice in asked):
-            self._cutter.prepare()
+            try:
+                self._cutter.prepare()
+            except TimeUpError:  # what was asked for stays so, for a --resume
+                self._say("warning", telling.NO_WIDTHS)
+                return
         waiting: dict[Setting, list[Candidate]] = {}
         under_way: list[_Job] = []
         for number, choice, candidate in self._making.made(asked, self._late):

@@ -10,6 +10,11 @@ from edgepack.searching.finalists import front
 from edgepack.searching.stages import relative
 from edgepack.searching.values import Request, Tried
 
+NO_WIDTHS = (
+    "time was up before widths could be measured: no cut was tried; give more --time "
+    "(what was measured is kept)"
+)
+
 
 def of_trial(tried: Tried) -> Event:
     """One finished trial."""
