@@ -75,6 +75,13 @@ class Searching:
         Raises:
             EdgepackError: the failure of the last device that answered.
         """
+        try:
+            self._searched()
+        finally:
+            self.study.spent(self.seconds)
+        return self.study.tried()
+
+    def _searched(self) -> None:
         request, study = self.study.request, self.study
         found = self._layout()
         context = self.foundry.context
@@ -112,8 +119,6 @@ class Searching:
                     break
                 study.enqueue_all(step)
                 asked = study.ask(shape)
-        study.spent(self.seconds)
-        return study.tried()
 
     @property
     def seconds(self) -> float:
@@ -208,6 +213,7 @@ class Searching:
                 measured = self._gathered(gauge.begin(part, setting, only=device), gauge)
                 if device not in measured:
                     raise self.lost[device]
+                self.study.spent(self.seconds)
                 yield {
                     name: self._readings.microseconds(device, setting, name, measured[device])
                     for name in part
@@ -242,7 +248,6 @@ class Searching:
         for setting, batch in waiting.items():
             under_way.append(self._begun(batch, setting, gauge))
         self._finished(under_way, gauge, wait=True)
-        self.study.spent(self.seconds)
 
     def _begun(self, batch: list[Candidate], setting: Setting, gauge: Gauge) -> _Job:
         files = {candidate.recipe.name: candidate.content for candidate in batch}
@@ -278,6 +283,7 @@ class Searching:
     def _tell(self, tried: Tried) -> None:
         tried = replace(tried, at_s=round(self.seconds, 3))
         self.study.tell(tried)
+        self.study.spent(self.seconds)
         self.emit(telling.of_trial(tried))
         self.emit(telling.of_progress(self.study.tried(), self.study.request, self.seconds))
 
