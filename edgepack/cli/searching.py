@@ -36,6 +36,8 @@ def show(found: Found) -> None:
     for answer in found.conclusion.answers:
         _device(answer, console)
         _outcome(found.name, answer, found.written.get(answer.device), console)
+    for note in found.conclusion.notes:
+        console.print(note, markup=False)
     for device, why in found.conclusion.lost.items():
         lost = plain(f"{device} could not be measured: {why}")
         console.print(lost, style="bold red", markup=False)

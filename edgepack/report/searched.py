@@ -137,7 +137,8 @@ class DeviceSearch:
 class Search:
     """A whole search. metric: of the validation samples, of which there are `samples`;
     source: the float source's value of it. by_speed: whether the fastest that fits is the
-    best, or the one that loses the least. failed: (trial, what it was, why it failed)."""
+    best, or the one that loses the least. failed: (trial, what it was, why it failed). notes: where
+    nothing fits, what was left untried."""
 
     search_id: str
     source: str
@@ -155,6 +156,7 @@ class Search:
     lost: tuple[tuple[str, str], ...]
     runs: tuple[str, ...]
     document: Mapping[str, Any]
+    notes: tuple[str, ...] = ()
 
     @property
     def is_error(self) -> bool:

@@ -70,9 +70,11 @@ class Answer:
 
 @dataclass(frozen=True, kw_only=True)
 class Conclusion:
-    """answers: of every device that was measured. lost: device -> why it was not."""
+    """answers: of every device that was measured. lost: device -> why it was not. notes: where
+    nothing fits, what was left untried."""
 
     answers: tuple[Answer, ...]
     lost: Mapping[str, str]
     runs: tuple[Run, ...]
     interrupted: bool = False
+    notes: tuple[str, ...] = ()

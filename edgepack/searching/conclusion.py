@@ -30,6 +30,7 @@ from edgepack.searching.duel import Duel, duel
 from edgepack.searching.finalists import at_most, finalists
 from edgepack.searching.gauge import Setting, with_runtime
 from edgepack.searching.loop import Searching
+from edgepack.searching.untried import untried
 from edgepack.searching.values import Tried
 
 Emit = Callable[[Event], None]
@@ -79,7 +80,16 @@ def conclude(searching: Searching, tried: Sequence[Tried], *, emit: Emit) -> Con
         lost=lost,
         runs=tuple(outcome.run for _, outcome in outcomes),
         interrupted=any(outcome.interrupted for _, outcome in outcomes),
+        notes=_notes(searching, tried, answers),
     )
+
+
+def _notes(
+    searching: Searching, tried: Sequence[Tried], answers: Sequence[Answer]
+) -> tuple[str, ...]:
+    if searching.space is None or all(one.best for one in answers):
+        return ()
+    return tuple(untried(tried, searching.study.request, searching.space))
 
 
 # ---------------------------------------------------------------- measuring

@@ -67,6 +67,7 @@ def of(study: Study) -> Search:
             if not one.ok
         ),
         lost=tuple((plain(name), plain(why)) for name, why in concluded["lost"].items()),
+        notes=tuple(plain(note) for note in concluded.get("notes", ())),
         runs=tuple(plain(run) for run in concluded["runs"]),
         document=document(study),
     )

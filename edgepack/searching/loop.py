@@ -20,6 +20,7 @@ from edgepack.searching.making import Here, Making
 from edgepack.searching.readings import Readings, failed
 from edgepack.searching.study import Study
 from edgepack.searching.tables import Measure, TimeUpError
+from edgepack.searching.untried import cannot_cut
 from edgepack.searching.values import Candidate, Choice, Tried
 from edgepack.searching.workers import Workers
 
@@ -42,8 +43,8 @@ class _Job:
 class Searching:
     """One process's work on one study.
 
-    foundry, builder: for the finalists. lost: devices that failed, with why. engine: what
-    else than this process makes candidates.
+    foundry, builder: for the finalists. space: what could be chosen, once it runs. lost: devices
+    that failed, with why. engine: what else than this process makes candidates.
     """
 
     study: Study
@@ -56,6 +57,7 @@ class Searching:
         self._began = time.monotonic() - self.study.seconds_used
         self.builder = opened(request, self._building)
         self._cutter: Cutter | None = None
+        self.space: space.Space | None = None
         self._stages: dict[int, tuple[str, int]] = {}
         self.foundry = Foundry(
             self.builder,
@@ -85,12 +87,14 @@ class Searching:
         request, study = self.study.request, self.study
         found = self._layout()
         context = self.foundry.context
-        shape = space.of(
+        shape = self.space = space.of(
             request,
             cuts=found is not None and bool(found.groups),
             trains=context.dataset.train_samples > 0 and context.dataset.source != "random",
             labels=context.dataset.y_train is not None,
         )
+        if cannot_cut(request, shape):
+            self._say("stage", "nothing can be cut in this model")
         course = stages.Course(
             space=shape,
             seed=request.seed,
