@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edgepack.model import Event
@@ -35,7 +34,7 @@ def show(found: Found) -> None:
     console.print(f"search {found.name}: {trials}", style="bold", markup=False)
     for answer in found.conclusion.answers:
         _device(answer, console)
-        _outcome(found.name, answer, found.written.get(answer.device), console)
+        _outcome(found, answer, console)
     for note in found.conclusion.notes:
         console.print(note, markup=False)
     for device, why in found.conclusion.lost.items():
@@ -69,16 +68,16 @@ def _device(answer: Answer, console: Console) -> None:
     console.print("* no other is better in latency, quality and size at once", style="dim")
 
 
-def _outcome(search: str, answer: Answer, written: Path | None, console: Console) -> None:
-    best = answer.best
+def _outcome(found: Found, answer: Answer, console: Console) -> None:
+    best, written = answer.best, found.written.get(answer.device)
     if best is None:
         console.print(f"{answer.device}: nothing meets the budget", style="bold red", markup=False)
         for binding in answer.binding:
-            console.print(f"  {said(binding)}", markup=False)
+            console.print(f"  {said(binding, error=found.conclusion.by_error)}", markup=False)
         return
     console.print(f"{answer.device}: {best.variant} {_why(best)}", style="bold green", markup=False)
     if best.trial is not None:
-        console.print(f"  its recipe: edgepack recipe show {search}/{best.trial}", markup=False)
+        console.print(f"  its recipe: edgepack recipe show {found.name}/{best.trial}", markup=False)
     if written is not None:
         console.print(f"  its package: {written}", markup=False)
 

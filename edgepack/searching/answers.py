@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from edgepack.analysis.quality import better_is_lower
 from edgepack.model import Run
 from edgepack.searching.gauge import Setting
 
@@ -78,3 +79,9 @@ class Conclusion:
     runs: tuple[Run, ...]
     interrupted: bool = False
     notes: tuple[str, ...] = ()
+
+    @property
+    def by_error(self) -> bool:
+        """Whether the finalists' quality is a metric of which less is better."""
+        judged = [one.quality for run in self.runs for one in run.measurements if one.quality]
+        return any(better_is_lower(quality.metric) for quality in judged)

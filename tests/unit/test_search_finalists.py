@@ -14,7 +14,7 @@ from edgepack.fleet import DeviceReport
 from edgepack.model import Budget, Device, Event, Profile, Recipe, SweepPoint, Transfer, Variant
 from edgepack.plan import Target
 from edgepack.searching import asking, conclusion, telling
-from edgepack.searching.answers import Conclusion, Final
+from edgepack.searching.answers import Binding, Conclusion, Final
 from edgepack.searching.conclusion import answer, built
 from edgepack.searching.duel import duel
 from edgepack.searching.finalists import finalists, front
@@ -201,6 +201,57 @@ def test_the_limit_that_binds_and_by_how_much():
     assert binding["d.d.bytes"].variant == "t1"
     assert binding["d.d.bytes"].others
     assert binding["d.d.latency_p50_ms"].excess == pytest.approx(1.5)
+
+
+def binding(limit, value, bound, *, others=True):
+    share = excess(value, bound, at_least=limit == "quality")
+    return Binding(
+        limit=f"d.*.{limit}", bound=bound, value=value, excess=share, variant="t001", others=others
+    )
+
+
+NEAREST = "is the nearest of those that meet all other limits (t001)"
+
+
+@pytest.mark.parametrize(
+    ("limit", "value", "bound", "words"),
+    [
+        ("bytes", 1_154_280, 320_000, "1,154,280 bytes for 320,000 bytes, 261% beyond it"),
+        ("memory_bytes", 1005, 1000, "1,005 bytes for 1,000 bytes, 0.5% beyond it"),
+        ("latency_p50_ms", 0.061349, 0.03, "0.0613 ms for 0.03 ms, 104% beyond it"),
+        ("latency_p99_ms", 1234.56, 1000, "1,235 ms for 1,000 ms, 23% beyond it"),
+        ("latency_p50_ms", 0.035473, 0.005, "0.0355 ms for 0.005 ms, 0.0305 ms beyond it"),
+        ("energy_mj", 12.34, 10, "12.3 mJ for 10 mJ, 23% beyond it"),
+        ("quality_drop", 0.0005, 0, "0.05 points for 0.00 points, 0.05 points beyond it"),
+        ("quality_drop", 0.006, 0.005, "0.60 points for 0.50 points, 0.10 points beyond it"),
+        ("quality", 0.85, 0.9, "85.00% for 90.00%, 5.00 points short of it"),
+    ],
+)
+def test_limits_that_bind_have_units_and_a_distance_that_means_something(
+    limit, value, bound, words
+):
+    assert telling.said(binding(limit, value, bound)) == f"{limit}: {words}, {NEAREST}"
+
+
+def test_an_error_has_no_points():
+    words = telling.said(binding("quality_drop", 0.75, 0.5), error=True)
+    assert words.startswith("quality_drop: 0.75 for 0.5, 50% beyond it, ")
+    words = telling.said(binding("quality_drop", 0.75, 0), error=True)
+    assert words.startswith("quality_drop: 0.75 for 0, 0.75 beyond it, ")
+
+
+@pytest.mark.parametrize(("metric", "error"), [("mae", True), ("agreement", False), (None, False)])
+def test_the_runs_say_whether_quality_is_an_error(metric, error):
+    quality = None if metric is None else SimpleNamespace(metric=metric)
+    runs = (SimpleNamespace(measurements=[SimpleNamespace(quality=quality)]),)
+    assert Conclusion(answers=(), lost={}, runs=runs).by_error is error
+
+
+def test_the_nearest_of_all_is_told_from_that_within_the_other_limits():
+    words = telling.said(binding("bytes", 300, 100, others=False))
+    assert words.endswith("is the nearest (t001); nothing meets all other limits")
+    unknown = dataclasses.replace(binding("bytes", 300, 1e6), value=None, excess=None)
+    assert telling.said(unknown) == "bytes: nothing was measured to hold against 1,000,000 bytes"
 
 
 def test_a_limit_that_was_not_measured_is_not_met():

@@ -55,10 +55,23 @@ def test_where_nothing_fits_the_limit_that_binds_is_named_and_progress_is_nearne
     [binding] = device.binding
     assert binding.startswith("bytes: ") and "beyond it" in binding
     limit = next(one for one in device.limits if one.name == "bytes")
+    assert limit.shown == "100 bytes" and re.fullmatch(r"[\d,]+% beyond it", limit.said)
     assert limit.missed == limit.judged > 0 and limit.nearest is not None and limit.nearest > 1
     assert best_so_far(device.points, by_speed=True)[-1][1] == min(
         one.excess for one in device.points if one.judged
     )
+
+
+def test_limits_on_the_page_have_units_and_quality_is_missed_by_points() -> None:
+    study = builders_search.study({"quality_drop": 0.0001, "bytes": 100_000.0})
+    found = history.of(study)
+    drop, size = found.devices[0].limits
+    assert (drop.shown, size.shown) == ("0.01 points", "100,000 bytes")
+    assert ("budget *", "quality_drop 0.01 points, bytes 100,000 bytes") in found.asked
+    missed = [each for one in found.devices[0].points for each in one.missed]
+    points = [each for each in missed if each.startswith("quality_drop")]
+    assert points and all(re.fullmatch(r"quality_drop by [\d.]+ points", one) for one in points)
+    assert "<td>100,000 bytes</td>" in history.page(study)
 
 
 def test_finalists_have_an_interval_and_their_setting() -> None:
