@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from edgepack.searching.finalists import front
 from edgepack.searching.gauge import Setting
 from edgepack.searching.study import Study
 from edgepack.searching.telling import amount, beyond, distance, said
-from edgepack.searching.values import Choice, Judge, Request, Tried
+from edgepack.searching.values import Choice, Judge, Request, Tried, judged_on
 
 UNFINISHED = "unfinished"
 _Bound = tuple[str, str, float]
@@ -48,7 +49,7 @@ def of(study: Study) -> Search:
     concluded, error = _concluded(study), better_is_lower(judge.metric)
     ahead = {one.number for one in front([one for one in tried if one.ok and one.choice.judged])}
     devices = tuple(
-        _device(target, request, concluded["devices"].get(target.device.name), tried, ahead, error)
+        _device(target, request, concluded["devices"].get(target.device.name), tried, ahead, judge)
         for target in request.targets
     )
     return Search(
@@ -128,9 +129,11 @@ def _device(
     answer: Mapping[str, Any] | None,
     tried: Sequence[Tried],
     ahead: set[int],
-    error: bool,
+    judge: Judge,
 ) -> DeviceSearch:
-    name = target.device.name
+    name, error = target.device.name, better_is_lower(judge.metric)
+    # By data of their own devices judge every scheme alike.
+    here = judge if request.device_data is None else replace(judge, samples=0)
     own = [one for one in tried if one.ok and name in one.latency_us]
     found = tuple(_finals(answer)) if answer else ()
     best = next((one for one in found if one.best), None)
@@ -139,7 +142,7 @@ def _device(
     return DeviceSearch(
         name=plain(name),
         profile=plain(target.profile.name),
-        points=tuple(_point(one, name, bounds, one.number in ahead, error=error) for one in own),
+        points=tuple(_point(one, name, bounds, one.number in ahead, here) for one in own),
         limits=tuple(_limit(*bound, own, error=error) for bound in bounds),
         finals=found,
         best=best,
@@ -158,15 +161,17 @@ def _outcome(answer: Mapping[str, Any] | None, best: Final | None) -> str:
 
 
 def _point(
-    one: Tried, device: str, bounds: Sequence[_Bound], on_front: bool, *, error: bool
+    one: Tried, device: str, bounds: Sequence[_Bound], on_front: bool, judge: Judge
 ) -> Point:
+    samples, error = judged_on(one.choice.scheme, judge.samples), better_is_lower(judge.metric)
+    fewer = f", judged on {samples} samples" if samples < judge.samples else ""
     over = [
         (limit, one.over[key], bound) for key, limit, bound in bounds if one.over.get(key, 0.0) > 0
     ]
     return Point(
         number=one.number,
         stage=plain(one.stage, 20),
-        choice=choice(one.choice),
+        choice=choice(one.choice) + fewer,
         us=one.latency_us[device],
         speedup=one.speedup[device],
         quality=one.quality,

@@ -74,6 +74,12 @@ def test_limits_on_the_page_have_units_and_quality_is_missed_by_points() -> None
     assert "<td>100,000 bytes</td>" in history.page(study)
 
 
+def test_what_was_judged_on_fewer_samples_says_so() -> None:
+    points = history.of(builders_search.study(MET)).devices[0].points
+    marked = {one.choice for one in points if "judged on" in one.choice}
+    assert marked == {"int16x8, judged on 125 samples"}
+
+
 def test_finalists_have_an_interval_and_their_setting() -> None:
     study = builders_search.study(MET)
     document = history.document(study)
