@@ -134,7 +134,7 @@ class Search:
     """A whole search. metric: of the validation samples, of which there are `samples`;
     source: the float source's value of it. by_speed: whether the fastest that fits is the
     best, or the one that loses the least. failed: (trial, what it was, why it failed). notes: where
-    nothing fits, what was left untried."""
+    nothing fits, what was left untried; how sure agreement is."""
 
     search_id: str
     source: str

@@ -72,7 +72,7 @@ class Answer:
 @dataclass(frozen=True, kw_only=True)
 class Conclusion:
     """answers: of every device that was measured. lost: device -> why it was not. notes: where
-    nothing fits, what was left untried."""
+    nothing fits, what was left untried; how sure agreement is."""
 
     answers: tuple[Answer, ...]
     lost: Mapping[str, str]

@@ -25,6 +25,7 @@ from edgepack.model import Budget, Event, JobSettings, Recipe, Status, Variant
 from edgepack.pipeline import Outcome
 from edgepack.plan import Target
 from edgepack.searching import limits
+from edgepack.searching.agreeing import agreeing, doubt
 from edgepack.searching.answers import Answer, Binding, Conclusion, Final
 from edgepack.searching.duel import Duel, duel
 from edgepack.searching.finalists import at_most, finalists
@@ -80,7 +81,7 @@ def conclude(searching: Searching, tried: Sequence[Tried], *, emit: Emit) -> Con
         lost=lost,
         runs=tuple(outcome.run for _, outcome in outcomes),
         interrupted=any(outcome.interrupted for _, outcome in outcomes),
-        notes=_notes(searching, tried, answers),
+        notes=(*_notes(searching, tried, answers), *doubt(outcome.run for _, outcome in outcomes)),
     )
 
 
@@ -125,6 +126,7 @@ def _measured(
             max_s=request.max_seconds,
             seed=request.seed,
             timeout_s=600.0 + 60.0 * len(variants),
+            output_samples=0 if request.device_data else agreeing(package, group),
         ),
         budgets=request.budgets,
         baseline=BASELINE,
