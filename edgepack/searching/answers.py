@@ -38,6 +38,11 @@ class Final:
         """Whether it meets every limit."""
         return all(share <= 0 for share in self.over.values())
 
+    @property
+    def named(self) -> str:
+        """ "t014", or "t014, 2 threads" where threads or runtimes could be chosen."""
+        return f"{self.variant}, {self.setting.said}".removesuffix(", ")
+
 
 @dataclass(frozen=True, kw_only=True)
 class Binding:

@@ -31,6 +31,7 @@ from edgepack.searching.duel import Duel, duel
 from edgepack.searching.finalists import at_most, finalists
 from edgepack.searching.gauge import Setting, with_runtime
 from edgepack.searching.loop import Searching
+from edgepack.searching.telling import counted
 from edgepack.searching.untried import untried
 from edgepack.searching.values import Tried
 
@@ -132,7 +133,9 @@ def _measured(
         baseline=BASELINE,
         note=f"finalists of search {searching.study.name}",
     )
-    emit(Event(kind="stage", stage="search", message=f"measuring {len(group)} finalists"))
+    emit(
+        Event(kind="stage", stage="search", message=f"measuring {counted(len(group), 'finalist')}")
+    )
     return pipeline.bench(package, directory, wanted_plan, emit=emit)
 
 

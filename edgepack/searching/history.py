@@ -95,7 +95,11 @@ def choice(chosen: Choice) -> str:
 def _headline(name: str, concluded: Mapping[str, Any], devices: Sequence[DeviceSearch]) -> str:
     if concluded["status"] == UNFINISHED:
         return f"Not finished yet; it goes on with: edgepack search --resume {plain(name)}"
-    best = [f"{one.best.variant} on {one.name}" for one in devices if one.best]
+    best = [
+        f"{one.best.variant} on {one.name}" + (f" ({one.best.setting})" if one.best.setting else "")
+        for one in devices
+        if one.best
+    ]
     without = [one.name for one in devices if one.found is False]
     parts = [f"Ship {', '.join(best)}." if best else ""]
     parts += [f"Nothing meets the budget on {', '.join(without)}." if without else ""]

@@ -12,6 +12,7 @@ from edgepack.compress.structured import Kernel, Layout, layout
 from edgepack.errors import EdgepackError
 from edgepack.fleet.engine import Engine
 from edgepack.model import Event, Measurement
+from edgepack.report.text import microseconds
 from edgepack.searching import limits, space, stages, telling
 from edgepack.searching.cutter import Cutter, in_int8
 from edgepack.searching.foundry import Foundry, opened
@@ -181,7 +182,7 @@ class Searching:
         found = self._gathered(gauge.begin({}, setting), gauge)
         for device, measured in found.items():
             us = self._readings.reference(device, setting, measured[SOURCE])
-            self._say("log", f"the float source takes {us:.0f} µs", device=device)
+            self._say("log", f"the float source takes {microseconds(us)}", device=device)
             if self.study.request.device_data and measured[SOURCE].quality is None:
                 message = "its data have no labels: quality is agreement on random inputs"
                 self._say("warning", message, device=device)

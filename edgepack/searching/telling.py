@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from edgepack.model import Event
+from edgepack.report.text import microseconds
 from edgepack.searching import limits
 from edgepack.searching.answers import Binding
 from edgepack.searching.finalists import front
@@ -18,12 +19,17 @@ NO_WIDTHS = (
 )
 
 
+def counted(count: int, what: str) -> str:
+    """ "1 trial", "2 trials"."""
+    return f"{count:,} {what}{'s' * (count != 1)}"
+
+
 def of_trial(tried: Tried) -> Event:
     """One finished trial."""
     name = f"t{tried.number:03d}"
     if tried.error:
         return Event(kind="log", stage="search", message=f"failed: {tried.error}", variant=name)
-    times = ", ".join(f"{us:.0f} µs on {device}" for device, us in tried.latency_us.items())
+    times = ", ".join(f"{microseconds(us)} on {device}" for device, us in tried.latency_us.items())
     text = (
         f"{tried.stage} {tried.choice.scheme} {tried.choice.percent}%: {times}, "
         f"loss {tried.loss:.4f}, {tried.bytes:,} bytes"

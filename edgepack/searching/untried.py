@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from edgepack.searching.space import Space
+from edgepack.searching.telling import counted
 from edgepack.searching.values import Request, Tried
 
 MORE = "more --trials (or --time) may find one"
@@ -25,7 +26,7 @@ def untried(tried: Sequence[Tried], request: Request, space: Space) -> Iterator[
     left = sum(one.ok and one.bracket not in trained for one in cuts)
     if not left:
         return
-    were = "1 cut was" if left == 1 else f"{left} cuts were"
+    were = f"{counted(left, 'cut')} {'was' if left == 1 else 'were'}"
     if len(space.epochs) > 1:
         yield f"{were} not trained: {ended}; {MORE}"
     else:
@@ -39,7 +40,7 @@ def cannot_cut(request: Request, space: Space) -> bool:
 
 def _choices(done: int, request: Request, space: Space, ended: str) -> Iterator[str]:
     why = "nothing can be cut in this model: " if cannot_cut(request, space) else ""
-    choices = f"{space.size} choice{'s' * (space.size != 1)}"
+    choices = counted(space.size, "choice")
     if done >= space.size:
         every = f"all {choices} were tried" if space.size != 1 else "the one choice was tried"
         yield f"{why}{every}"

@@ -275,6 +275,46 @@ def test_progress_says_pace_time_left_front_and_best():
     assert said == "3/60, 2.0/min, 8:30 left, front 3, best t002 5.00×"
 
 
+def test_times_below_a_microsecond_have_three_digits_too():
+    assert "0.42 µs on d" in telling.of_trial(tried(1, 0.4234, 0.0, {})).message
+    assert "1.23 ms on d" in telling.of_trial(tried(1, 1234.0, 0.0, {})).message
+
+
+def test_one_is_no_plural(capsys):
+    assert [telling.counted(n, "trial") for n in (0, 1, 2)] == ["0 trials", "1 trial", "2 trials"]
+    request = Request(model="m", data=None, targets=(TARGET,), budgets=(), trials=1)
+    study = SimpleNamespace(name="s", request=request)
+    assert searching.begun(study).message == "search s: up to 1 trial"
+    one = tried(1, 10.0, 0.0, {})
+    nothing = Conclusion(answers=(), lost={}, runs=())
+    searching.show(asking.Found(name="s", tried=(one,), written={}, conclusion=nothing))
+    assert "search s: 1 trial\n" in capsys.readouterr().out
+
+
+def test_the_verdict_is_events_too_with_the_threads_of_the_best(capsys):
+    fast, budget = with_threads("t001", 50.0, 2), Budget(selector="*", limits={"bytes": 100.0})
+    met = answer(TARGET, [fast], [Budget(selector="*", limits={"quality_drop": 0.01})], speed=True)
+    missed = answer(TARGET, [final("t002", 9.0, 0.0, 130, budget)], [budget], speed=False)
+    found = asking.Found(
+        name="s", tried=(), written={}, conclusion=Conclusion(
+            answers=(met, missed), lost={"e": "no answer"}, runs=(), notes=("a note",)
+        ),
+    )  # fmt: skip
+    told = [(event.device, event.variant, event.message) for event in searching.verdict(found)]
+    best = "t001, 2 threads meets the budget, 2.00× as fast as the float source"
+    binding = "bytes: 130 bytes for 100 bytes, 30% beyond it, is the nearest of those that"
+    assert told == [
+        ("d", "t001", best),
+        ("d", None, "nothing meets the budget"),
+        ("d", None, f"{binding} meet all other limits (t002)"),
+        (None, None, "a note"),
+        ("e", None, "could not be measured: no answer"),
+    ]
+    assert {event.kind for event in searching.verdict(found)} == {"verdict"}
+    searching.show(found)
+    assert f"d: {best}" in capsys.readouterr().out
+
+
 def variant(name: str, sha256: str) -> Variant:
     return dataclasses.replace(builders.variant(name), sha256=sha256)
 

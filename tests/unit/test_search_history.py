@@ -36,7 +36,10 @@ def test_every_trial_is_told_with_what_the_budget_says_of_it() -> None:
     assert (found.change(-0.0), found.change(-0.0125)) == ("+0.00", "−1.25")
     assert not [one for one in device.points if one.on_front and not one.judged]
     assert device.best is not None and device.best.fits and device.found
-    assert f"Ship {device.best.variant} on pi4" in found.headline
+    assert f"Ship {device.best.variant} on pi4 (2 threads)" in found.headline
+    assert f'<div class="pick">{device.best.variant}, 2 threads</div>' in history.page(
+        builders_search.study(MET)
+    )
 
 
 def test_the_best_so_far_only_gets_better_and_ends_with_the_fastest_that_fits() -> None:
@@ -188,3 +191,23 @@ def test_the_exit_code_says_what_was_found(limits, lost, code, tmp_path, monkeyp
     done = CliRunner().invoke(cli, words, standalone_mode=False)
     assert done.return_value == code, done.output
     assert "edgepack search" in report.read_text()
+
+
+def test_events_end_with_the_verdict(tmp_path, monkeypatch) -> None:
+    from click.testing import CliRunner
+
+    from edgepack.cli.main import cli
+    from edgepack.searching import asking
+
+    def perform(study: Study, folder: object, **_: object) -> asking.Found:
+        conclusion = builders_search.conclusion(NEVER, {})
+        return asking.Found(name=study.name, tried=(), conclusion=conclusion, written={})
+
+    monkeypatch.setenv("EDGEPACK_HOME", str(tmp_path))
+    monkeypatch.setattr(asking, "perform", perform)
+    model = resources.demo_dir() / "fashion_mnist_resnet.keras"
+    for options, count in ((["--events"], 4), (["-q"], 0)):
+        done = CliRunner().invoke(cli, ["search", str(model), *options], standalone_mode=False)
+        verdicts = [line for line in done.stdout.splitlines() if '"kind": "verdict"' in line]
+        assert len(verdicts) == count, done.output
+        assert not count or "nothing meets the budget" in verdicts[0]
