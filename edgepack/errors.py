@@ -128,10 +128,15 @@ def unexpected(error: Exception) -> EdgepackError:
 
 
 def did_you_mean(name: str, known: list[str]) -> str:
-    """One sentence that names the nearest of `known`, or lists them."""
+    """One sentence that names the nearest of `known` (all that are as near), or lists them."""
     import difflib
 
-    near = difflib.get_close_matches(name, known, n=1)
-    if near:
-        return f"Did you mean '{near[0]}'?"
+    def likeness(one: str) -> float:
+        return difflib.SequenceMatcher(None, one, name).ratio()
+
+    near = difflib.get_close_matches(name, known, n=4)
+    best = [one for one in known if one in near and likeness(one) == likeness(near[0])]
+    if best:
+        *others, last = [f"'{one}'" for one in dict.fromkeys(best)]
+        return f"Did you mean {', '.join(others) + ' or ' if others else ''}{last}?"
     return f"Known: {', '.join(sorted(known)) or 'none'}."

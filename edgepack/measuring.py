@@ -120,7 +120,9 @@ def complete(
 
     Returns whether Ctrl-C cut it short (what was measured is kept).
     """
-    reference = Reference(package, directory, plan.settings.parity_samples)
+    # Metrics of their own judge all that comes back; likeness would be thrown away.
+    alike = 0 if plan.quality else plan.settings.output_samples
+    reference = Reference(package, directory, plan.settings.parity_samples, alike)
     judge = scoring.Judge(plan.quality, package, directory, emit)
     known = {measured.device for measured in run.measurements if is_final(measured)}
     emit(Event(kind="log", stage="measure", message=f"run {run.run_id}"))

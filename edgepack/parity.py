@@ -24,18 +24,24 @@ from edgepack.errors import EdgepackError
 from edgepack.model import Agreement, Measurement, Package, Quality, Status, Transform, Variant
 
 UNCHECKED = "outputs-unchecked"
+_SOURCE = "float"
 # One step of an 8-bit output is 48 dB below its range; kernels that round differently stay
 # above 30 dB on real nets, wrong ones fall below 20.
 ENOUGH_SNR_DB = 25.0
 
 
 class Reference:
-    """The host's outputs of a package's variants on its first evaluation samples."""
+    """The host's outputs of a package's variants on its first evaluation samples.
 
-    def __init__(self, package: Package, directory: Path, samples: int) -> None:
+    alike: samples by which quality is judged where there are no labels, if these are more; only
+    the float variant is run on so many here.
+    """
+
+    def __init__(self, package: Package, directory: Path, samples: int, alike: int = 0) -> None:
         self._package = package
         self._directory = directory
         self._samples = samples
+        self._alike = max(samples, alike)
         self._outputs: dict[str, Mapping[str, Array] | None] = {}
         self._labelled = package.data is not None and package.data.task != "none"
 
@@ -72,7 +78,7 @@ class Reference:
 
     def _likeness(self, variant: Variant, outputs: Mapping[str, Array]) -> Quality | None:
         """Without labels: how near the device's outputs are to the float variant's here."""
-        source = next((v for v in self._package.variants if v.name == "float"), None)
+        source = next((v for v in self._package.variants if v.name == _SOURCE), None)
         reference = self._host_outputs(source) if source and outputs else None
         if reference is None:
             return None
@@ -87,20 +93,21 @@ class Reference:
             file = self._directory / packages.variant_file(variant.name)
             with tempfile.TemporaryDirectory(prefix="edgepack-") as scratch:
                 try:
-                    done = checking.run(file, self.inputs(), Path(scratch))
+                    samples = self._alike if variant.name == _SOURCE else self._samples
+                    done = checking.run(file, self.inputs(samples), Path(scratch))
                     self._outputs[variant.sha256] = done.outputs
                 except EdgepackError:
                     # The device ran it and the host cannot: its custom op, say.
                     self._outputs[variant.sha256] = None
         return self._outputs[variant.sha256]
 
-    def inputs(self) -> dict[str, Array]:
+    def inputs(self, samples: int | None = None) -> dict[str, Array]:
         """Real values of the first evaluation samples. EP302 without data, EP208 damaged ones."""
         data = self._package.data
         if data is None:
             raise EdgepackError("EP302", "the package has no data", hint="Build it again.")
         stored = {
-            name.removeprefix("x:"): array[: self._samples]
+            name.removeprefix("x:"): array[: self._samples if samples is None else samples]
             for name, array in packages.evaluation(self._directory).items()
             if name.startswith("x:")
         }

@@ -200,6 +200,8 @@ def _searched(
         try:
             folder = Path(output) if output else None
             found = asking.perform(study, folder, engine=engine, emit=emit)
+            for event in searching.verdict(found) if events else ():
+                emit(event)
         except KeyboardInterrupt:
             click.echo(f"go on with: edgepack search --resume {study.name}", err=True)
             raise

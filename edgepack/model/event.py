@@ -39,6 +39,7 @@ KINDS: Mapping[str, str] = {
     "samples": "`done` rounds of a variant so far, the newest one's median in `value`; "
     "told twice a second at most",
     "measured": "a variant was measured on a device; in a search, a trial was",
+    "verdict": "what a search comes to: the best, a limit that binds, or what more could help",
     "failed": "a device failed; the others go on",
     "warning": "something that makes a result less than it seems",
     "fact": "what was found on the way: the size and SHA-256 of what a URL gave, what a step of a "

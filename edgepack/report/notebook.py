@@ -52,6 +52,7 @@ def search(found: Search) -> str:
             for one in device.finals
         ]
         parts.append(_table(head, rows, {n for n, one in enumerate(device.finals) if one.best}))
+    parts += [f"<p>{escape(note)}</p>" for note in found.notes]
     parts += [f"<p>{escape(f'{name}: {why}')}</p>" for name, why in found.lost]
     return "".join(parts)
 

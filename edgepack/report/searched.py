@@ -69,21 +69,17 @@ class Point:
 
 @dataclass(frozen=True, kw_only=True)
 class Limit:
-    """One limit of a device. bound: in the unit that the name ends with. missed: of `judged`
-    trials that could be held against it. nearest: the least of their excesses, as a share."""
+    """One limit of a device. bound: in the unit that the name ends with; shown: with it. missed: of
+    `judged` trials that could be held against it. nearest: the least of their excesses, as a
+    share; said: in words."""
 
     name: str
     bound: float
     judged: int
     missed: int
     nearest: float | None
-
-    @property
-    def said(self) -> str:
-        """How near the nearest trial came."""
-        if self.nearest is None:
-            return "not measured"
-        return "met" if self.nearest <= 0 else f"{self.nearest:,.0%} beyond it"
+    shown: str
+    said: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -137,7 +133,8 @@ class DeviceSearch:
 class Search:
     """A whole search. metric: of the validation samples, of which there are `samples`;
     source: the float source's value of it. by_speed: whether the fastest that fits is the
-    best, or the one that loses the least. failed: (trial, what it was, why it failed)."""
+    best, or the one that loses the least. failed: (trial, what it was, why it failed). notes: where
+    nothing fits, what was left untried; how sure agreement is."""
 
     search_id: str
     source: str
@@ -155,6 +152,7 @@ class Search:
     lost: tuple[tuple[str, str], ...]
     runs: tuple[str, ...]
     document: Mapping[str, Any]
+    notes: tuple[str, ...] = ()
 
     @property
     def is_error(self) -> bool:

@@ -11,6 +11,7 @@ Read in this order:
    `cutter`: both for one search; `kernels`: the layers as files.
 6. `stages`: cheap before dear: what is tried next.
 7. `loop`: all of it together; `readings`: what measurements say; `telling`: what one is told.
-8. `finalists` and `conclusion`: the best measured side by side, and judged; `document`: as JSON.
+8. `finalists` and `conclusion`: the best measured side by side, and judged (`agreeing`: without
+   labels); `untried`: what could still help; `document`: as JSON.
 9. `asking`: from a request to all of this and back; `history`: the search as a page shows it.
 """

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from edgepack.analysis.quality import better_is_lower
 from edgepack.model import Run
 from edgepack.searching.gauge import Setting
 
@@ -36,6 +37,11 @@ class Final:
     def fits(self) -> bool:
         """Whether it meets every limit."""
         return all(share <= 0 for share in self.over.values())
+
+    @property
+    def named(self) -> str:
+        """ "t014", or "t014, 2 threads" where threads or runtimes could be chosen."""
+        return f"{self.variant}, {self.setting.said}".removesuffix(", ")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,9 +76,17 @@ class Answer:
 
 @dataclass(frozen=True, kw_only=True)
 class Conclusion:
-    """answers: of every device that was measured. lost: device -> why it was not."""
+    """answers: of every device that was measured. lost: device -> why it was not. notes: where
+    nothing fits, what was left untried; how sure agreement is."""
 
     answers: tuple[Answer, ...]
     lost: Mapping[str, str]
     runs: tuple[Run, ...]
     interrupted: bool = False
+    notes: tuple[str, ...] = ()
+
+    @property
+    def by_error(self) -> bool:
+        """Whether the finalists' quality is a metric of which less is better."""
+        judged = [one.quality for run in self.runs for one in run.measurements if one.quality]
+        return any(better_is_lower(quality.metric) for quality in judged)

@@ -25,11 +25,14 @@ from edgepack.model import Budget, Event, JobSettings, Recipe, Status, Variant
 from edgepack.pipeline import Outcome
 from edgepack.plan import Target
 from edgepack.searching import limits
+from edgepack.searching.agreeing import agreeing, doubt
 from edgepack.searching.answers import Answer, Binding, Conclusion, Final
 from edgepack.searching.duel import Duel, duel
 from edgepack.searching.finalists import at_most, finalists
 from edgepack.searching.gauge import Setting, with_runtime
 from edgepack.searching.loop import Searching
+from edgepack.searching.telling import counted
+from edgepack.searching.untried import untried
 from edgepack.searching.values import Tried
 
 Emit = Callable[[Event], None]
@@ -79,7 +82,16 @@ def conclude(searching: Searching, tried: Sequence[Tried], *, emit: Emit) -> Con
         lost=lost,
         runs=tuple(outcome.run for _, outcome in outcomes),
         interrupted=any(outcome.interrupted for _, outcome in outcomes),
+        notes=(*_notes(searching, tried, answers), *doubt(outcome.run for _, outcome in outcomes)),
     )
+
+
+def _notes(
+    searching: Searching, tried: Sequence[Tried], answers: Sequence[Answer]
+) -> tuple[str, ...]:
+    if searching.space is None or all(one.best for one in answers):
+        return ()
+    return tuple(untried(tried, searching.study.request, searching.space))
 
 
 # ---------------------------------------------------------------- measuring
@@ -115,12 +127,15 @@ def _measured(
             max_s=request.max_seconds,
             seed=request.seed,
             timeout_s=600.0 + 60.0 * len(variants),
+            output_samples=0 if request.device_data else agreeing(package, group),
         ),
         budgets=request.budgets,
         baseline=BASELINE,
         note=f"finalists of search {searching.study.name}",
     )
-    emit(Event(kind="stage", stage="search", message=f"measuring {len(group)} finalists"))
+    emit(
+        Event(kind="stage", stage="search", message=f"measuring {counted(len(group), 'finalist')}")
+    )
     return pipeline.bench(package, directory, wanted_plan, emit=emit)
 
 

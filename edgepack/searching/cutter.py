@@ -57,10 +57,15 @@ class Cutter:
 
         Raises:
             EdgepackError: no device is left, or one cannot run a kernel.
+            TimeUpError: the time of the search was up before; what was measured is kept.
         """
-        for device, measure in [] if self._tables else list(self._measures().items()):
+        if self._tables:
+            return
+        found = []
+        for device, measure in list(self._measures().items()):
             with contextlib.suppress(DeviceLostError):  # said where it was lost
-                self._tables.append(self._table(device, measure))
+                found.append(self._table(device, measure))
+        self._tables = found
 
     def __call__(self, choice: Choice) -> Mapping[str, int]:
         """Channels to keep by group; nothing where the choice cuts nothing."""

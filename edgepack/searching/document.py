@@ -31,6 +31,7 @@ def document(
                 for answer in conclusion.answers
             },
             "lost": dict(conclusion.lost),
+            "notes": list(conclusion.notes),
             "trials": trials(tried),
         }
     )

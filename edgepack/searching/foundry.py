@@ -32,7 +32,7 @@ from edgepack.compress.tracing import infer
 from edgepack.data.dataset import Array
 from edgepack.model import Event, JobSettings, PassSpec
 from edgepack.searching import space
-from edgepack.searching.values import Candidate, Choice, Judge, Request
+from edgepack.searching.values import Candidate, Choice, Judge, Request, judged_on
 
 Widths = Callable[[Choice], Mapping[str, int]]
 
@@ -40,8 +40,6 @@ Widths = Callable[[Choice], Mapping[str, int]]
 # held against the source on the same samples, which is surer.
 _VALIDATION = 1000
 _RANKED_ON = 64
-# XNNPACK takes no int16 activations: the plain kernels are some forty times slower.
-_SLOW_SHARE = 8
 
 
 def opened(request: Request, emit: Callable[[Event], None]) -> Builder:
@@ -136,7 +134,8 @@ class Foundry:
         content = self._converted(network, last)
         digest = hashlib.sha256(content).hexdigest()
         if digest not in self._judged:  # other threads or runtimes: the same file
-            self._judged[digest] = self._quality(content, slow=choice.scheme == "int16x8")
+            samples = judged_on(choice.scheme, self.validation_samples)
+            self._judged[digest] = self._quality(content, samples)
         quality, loss = self._judged[digest]
         return Candidate(
             number=number,
@@ -216,9 +215,13 @@ class Foundry:
             return "agreement", 1.0
         return ("accuracy" if task == "classification" else "mae"), score
 
-    def _quality(self, content: bytes, *, slow: bool) -> tuple[float, float]:
-        """(quality, quality lost against the source); on fewer samples where it is slow."""
-        rows = slice(0, max(1, self.validation_samples // (_SLOW_SHARE if slow else 1)))
+    def _quality(self, content: bytes, samples: int) -> tuple[float, float]:
+        """(quality, quality lost against the source), on so many samples.
+
+        Where these are not all, what is lost on them counts from the source's quality on all:
+        qualities on other samples cannot be compared.
+        """
+        rows = slice(0, samples)
         outputs = infer(content, {name: array[rows] for name, array in self._inputs.items()})
         source = {name: array[rows] for name, array in self._source.items()}
         if self.metric == "agreement":
@@ -230,7 +233,10 @@ class Foundry:
         before = checking.quality(source, labels, task)
         assert score is not None
         assert before is not None
-        return score, score - before if self.metric == "mae" else before - score
+        quality = score + (self.reference - before)
+        if self.metric == "mae":
+            return quality, score - before
+        return min(1.0, max(0.0, quality)), before - score
 
 
 def _silent(event: Event) -> None:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from edgepack import fetching
+from edgepack.analysis.quality import better_is_lower
 from edgepack.plan import Target
 from edgepack.report import search_page
 from edgepack.report.searched import DeviceSearch, Final, Limit, Point, Search
@@ -17,10 +19,12 @@ from edgepack.searching.document import SCHEMA, trials
 from edgepack.searching.finalists import front
 from edgepack.searching.gauge import Setting
 from edgepack.searching.study import Study
-from edgepack.searching.telling import said
-from edgepack.searching.values import Choice, Judge, Request, Tried
+from edgepack.searching.telling import amount, beyond, distance, said
+from edgepack.searching.values import Choice, Judge, Request, Tried, judged_on
 
 UNFINISHED = "unfinished"
+_Bound = tuple[str, str, float]
+"""See `limits.of_device`."""
 _UNKNOWN = Judge(metric="quality", source=0.0, samples=0)
 
 
@@ -42,10 +46,10 @@ def _concluded(study: Study) -> Mapping[str, Any]:
 def of(study: Study) -> Search:
     """The stored search, all of its text cleaned."""
     tried, request, judge = study.tried(), study.request, study.judge or _UNKNOWN
-    concluded = _concluded(study)
+    concluded, error = _concluded(study), better_is_lower(judge.metric)
     ahead = {one.number for one in front([one for one in tried if one.ok and one.choice.judged])}
     devices = tuple(
-        _device(target, request, concluded["devices"].get(target.device.name), tried, ahead)
+        _device(target, request, concluded["devices"].get(target.device.name), tried, ahead, judge)
         for target in request.targets
     )
     return Search(
@@ -59,7 +63,7 @@ def of(study: Study) -> Search:
         by_speed=limits.quality_is_limited(request.budgets),
         trials=len(tried),
         seconds=study.seconds_used,
-        asked=tuple(_asked(request)),
+        asked=tuple(_asked(request, error=error)),
         devices=devices,
         failed=tuple(
             (f"t{one.number:03d}", choice(one.choice), plain(one.error))
@@ -67,6 +71,7 @@ def of(study: Study) -> Search:
             if not one.ok
         ),
         lost=tuple((plain(name), plain(why)) for name, why in concluded["lost"].items()),
+        notes=tuple(plain(note) for note in concluded.get("notes", ())),
         runs=tuple(plain(run) for run in concluded["runs"]),
         document=document(study),
     )
@@ -90,7 +95,11 @@ def choice(chosen: Choice) -> str:
 def _headline(name: str, concluded: Mapping[str, Any], devices: Sequence[DeviceSearch]) -> str:
     if concluded["status"] == UNFINISHED:
         return f"Not finished yet; it goes on with: edgepack search --resume {plain(name)}"
-    best = [f"{one.best.variant} on {one.name}" for one in devices if one.best]
+    best = [
+        f"{one.best.variant} on {one.name}" + (f" ({one.best.setting})" if one.best.setting else "")
+        for one in devices
+        if one.best
+    ]
     without = [one.name for one in devices if one.found is False]
     parts = [f"Ship {', '.join(best)}." if best else ""]
     parts += [f"Nothing meets the budget on {', '.join(without)}." if without else ""]
@@ -98,11 +107,13 @@ def _headline(name: str, concluded: Mapping[str, Any], devices: Sequence[DeviceS
     return " ".join(part for part in parts if part)
 
 
-def _asked(request: Request) -> Iterator[tuple[str, str]]:
+def _asked(request: Request, *, error: bool) -> Iterator[tuple[str, str]]:
     yield "data", plain(fetching.shown(request.data or "seeded random inputs"))
     for budget in request.budgets:
-        bounds = ", ".join(f"{name} {value:g}" for name, value in budget.limits.items())
-        yield f"budget {plain(budget.selector, 60)}", plain(bounds)
+        bounds = [
+            f"{name} {amount(name, most, error=error)}" for name, most in budget.limits.items()
+        ]
+        yield f"budget {plain(budget.selector, 60)}", plain(", ".join(bounds))
     yield "trials at most", str(request.trials)
     yield "time", "no limit" if request.seconds is None else f"{request.seconds:g} s"
     yield "schemes", ", ".join(request.schemes)
@@ -122,20 +133,21 @@ def _device(
     answer: Mapping[str, Any] | None,
     tried: Sequence[Tried],
     ahead: set[int],
+    judge: Judge,
 ) -> DeviceSearch:
-    name = target.device.name
+    name, error = target.device.name, better_is_lower(judge.metric)
+    # By data of their own devices judge every scheme alike.
+    here = judge if request.device_data is None else replace(judge, samples=0)
     own = [one for one in tried if one.ok and name in one.latency_us]
     found = tuple(_finals(answer)) if answer else ()
     best = next((one for one in found if one.best), None)
-    binding = tuple(_binding(each) for each in answer["binding"]) if answer else ()
+    binding = tuple(_binding(each, error=error) for each in answer["binding"]) if answer else ()
+    bounds = list(limits.of_device(request.budgets, target.device))
     return DeviceSearch(
         name=plain(name),
         profile=plain(target.profile.name),
-        points=tuple(_point(one, name, one.number in ahead) for one in own),
-        limits=tuple(
-            _limit(key, limit, bound, own)
-            for key, limit, bound in limits.of_device(request.budgets, target.device)
-        ),
+        points=tuple(_point(one, name, bounds, one.number in ahead, here) for one in own),
+        limits=tuple(_limit(*bound, own, error=error) for bound in bounds),
         finals=found,
         best=best,
         found=None if answer is None else best is not None,
@@ -152,37 +164,45 @@ def _outcome(answer: Mapping[str, Any] | None, best: Final | None) -> str:
     return f"meets the budget, {best.speedup:.2f}× as fast as the float source"
 
 
-def _point(one: Tried, device: str, on_front: bool) -> Point:
-    over = {
-        key.rpartition(".")[2]: share
-        for key, share in one.over.items()
-        if key.startswith(f"{device}.") and share > 0
-    }
+def _point(
+    one: Tried, device: str, bounds: Sequence[_Bound], on_front: bool, judge: Judge
+) -> Point:
+    samples, error = judged_on(one.choice.scheme, judge.samples), better_is_lower(judge.metric)
+    fewer = f", judged on {samples} samples" if samples < judge.samples else ""
+    over = [
+        (limit, one.over[key], bound) for key, limit, bound in bounds if one.over.get(key, 0.0) > 0
+    ]
     return Point(
         number=one.number,
         stage=plain(one.stage, 20),
-        choice=choice(one.choice),
+        choice=choice(one.choice) + fewer,
         us=one.latency_us[device],
         speedup=one.speedup[device],
         quality=one.quality,
         loss=one.loss,
         bytes=one.bytes,
-        missed=tuple(f"{name} by {share:,.0%}" for name, share in over.items()),
-        excess=sum(over.values()),
+        missed=tuple(f"{each[0]} by {distance(*each, error=error)}" for each in over),
+        excess=sum(share for _, share, _ in over),
         judged=one.choice.judged,
         on_front=on_front,
         at_s=one.at_s,
     )
 
 
-def _limit(key: str, name: str, bound: float, own: Sequence[Tried]) -> Limit:
+def _limit(key: str, name: str, bound: float, own: Sequence[Tried], *, error: bool) -> Limit:
     shares = [one.over[key] for one in own if key in one.over and one.choice.judged]
+    nearest = min(shares, default=None)
+    said = "not measured" if nearest is None else "met"
+    if nearest is not None and nearest > 0:
+        said = beyond(name, nearest, bound, error=error)
     return Limit(
         name=plain(name, 60),
         bound=bound,
         judged=len(shares),
         missed=sum(share > 0 for share in shares),
-        nearest=min(shares, default=None),
+        nearest=nearest,
+        shown=amount(name, bound, error=error),
+        said=said,
     )
 
 
@@ -212,7 +232,7 @@ def _interval(found: Sequence[float] | None) -> tuple[float, float] | None:
     return (found[0], found[1]) if found else None
 
 
-def _binding(each: Mapping[str, Any]) -> str:
+def _binding(each: Mapping[str, Any], *, error: bool) -> str:
     found = Binding(
         limit=each["limit"],
         bound=each["bound"],
@@ -221,4 +241,4 @@ def _binding(each: Mapping[str, Any]) -> str:
         variant=each["variant"],
         others=each["meets_all_others"],
     )
-    return plain(said(found))
+    return plain(said(found, error=error))

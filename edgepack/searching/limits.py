@@ -14,8 +14,8 @@ HELD = tuple(name for name in limits.ABSOLUTE if name != limits.ACCELERATED)
 """Limits that a candidate has a value for."""
 
 QUALITIES = ("quality", "quality_drop")
-# A limit of zero has no shares: one point counts as the whole.
-_LEAST = 0.01
+LEAST = 0.01
+"""A limit of zero has no shares: one point counts as the whole, and of smaller limits, too."""
 
 
 def names(selector: str, device: Device) -> bool:
@@ -38,7 +38,7 @@ def of_device(budgets: Sequence[Budget], device: Device) -> Iterator[tuple[str, 
 def excess(value: float, bound: float, *, at_least: bool) -> float:
     """How far a value is beyond a bound, as a share of it; 0 or less where it is met."""
     beyond = bound - value if at_least else value - bound
-    return beyond / max(abs(bound), _LEAST)
+    return beyond / max(abs(bound), LEAST)
 
 
 def over(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
 
@@ -12,6 +12,7 @@ from edgepack.compress.structured import Kernel, Layout, layout
 from edgepack.errors import EdgepackError
 from edgepack.fleet.engine import Engine
 from edgepack.model import Event, Measurement
+from edgepack.report.text import microseconds
 from edgepack.searching import limits, space, stages, telling
 from edgepack.searching.cutter import Cutter, in_int8
 from edgepack.searching.foundry import Foundry, opened
@@ -19,7 +20,8 @@ from edgepack.searching.gauge import BATCH, SOURCE, DeviceLostError, Gauge, Sett
 from edgepack.searching.making import Here, Making
 from edgepack.searching.readings import Readings, failed
 from edgepack.searching.study import Study
-from edgepack.searching.tables import Measure
+from edgepack.searching.tables import Measure, TimeUpError
+from edgepack.searching.untried import cannot_cut
 from edgepack.searching.values import Candidate, Choice, Tried
 from edgepack.searching.workers import Workers
 
@@ -42,8 +44,8 @@ class _Job:
 class Searching:
     """One process's work on one study.
 
-    foundry, builder: for the finalists. lost: devices that failed, with why. engine: what
-    else than this process makes candidates.
+    foundry, builder: for the finalists. space: what could be chosen, once it runs. lost: devices
+    that failed, with why. engine: what else than this process makes candidates.
     """
 
     study: Study
@@ -56,6 +58,7 @@ class Searching:
         self._began = time.monotonic() - self.study.seconds_used
         self.builder = opened(request, self._building)
         self._cutter: Cutter | None = None
+        self.space: space.Space | None = None
         self._stages: dict[int, tuple[str, int]] = {}
         self.foundry = Foundry(
             self.builder,
@@ -75,15 +78,24 @@ class Searching:
         Raises:
             EdgepackError: the failure of the last device that answered.
         """
+        try:
+            self._searched()
+        finally:
+            self.study.spent(self.seconds)
+        return self.study.tried()
+
+    def _searched(self) -> None:
         request, study = self.study.request, self.study
         found = self._layout()
         context = self.foundry.context
-        shape = space.of(
+        shape = self.space = space.of(
             request,
             cuts=found is not None and bool(found.groups),
             trains=context.dataset.train_samples > 0 and context.dataset.source != "random",
             labels=context.dataset.y_train is not None,
         )
+        if cannot_cut(request, shape):
+            self._say("stage", "nothing can be cut in this model")
         course = stages.Course(
             space=shape,
             seed=request.seed,
@@ -112,8 +124,6 @@ class Searching:
                     break
                 study.enqueue_all(step)
                 asked = study.ask(shape)
-        study.spent(self.seconds)
-        return study.tried()
 
     @property
     def seconds(self) -> float:
@@ -172,7 +182,7 @@ class Searching:
         found = self._gathered(gauge.begin({}, setting), gauge)
         for device, measured in found.items():
             us = self._readings.reference(device, setting, measured[SOURCE])
-            self._say("log", f"the float source takes {us:.0f} µs", device=device)
+            self._say("log", f"the float source takes {microseconds(us)}", device=device)
             if self.study.request.device_data and measured[SOURCE].quality is None:
                 message = "its data have no labels: quality is agreement on random inputs"
                 self._say("warning", message, device=device)
@@ -197,20 +207,22 @@ class Searching:
     def _measures(self, gauge: Gauge, device: str) -> Measure:
         setting = self._readings.setting(device)
 
-        def measure(files: Mapping[str, bytes]) -> Mapping[str, float]:
-            names, found = list(files), dict[str, float]()
+        def measure(files: Mapping[str, bytes]) -> Iterator[Mapping[str, float]]:
+            names = list(files)
             for start in range(0, len(names), BATCH):
+                if self._late():
+                    return
                 part = {name: files[name] for name in names[start : start + BATCH]}
                 message = f"measuring kernels at their widths, {start} of {len(names)}"
                 self._say("progress", message, device=device, done=start, total=len(names))
                 measured = self._gathered(gauge.begin(part, setting, only=device), gauge)
                 if device not in measured:
                     raise self.lost[device]
-                found |= {
+                self.study.spent(self.seconds)
+                yield {
                     name: self._readings.microseconds(device, setting, name, measured[device])
                     for name in part
                 }
-            return found
 
         return measure
 
@@ -220,7 +232,11 @@ class Searching:
         """Make, measure and tell. Devices work on a batch while the next one is made."""
         self._stages = self.study.stages()
         if self._cutter and any(choice.percent < 100 for _, choice in asked):
-            self._cutter.prepare()
+            try:
+                self._cutter.prepare()
+            except TimeUpError:  # what was asked for stays so, for a --resume
+                self._say("warning", telling.NO_WIDTHS)
+                return
         waiting: dict[Setting, list[Candidate]] = {}
         under_way: list[_Job] = []
         for number, choice, candidate in self._making.made(asked, self._late):
@@ -237,7 +253,6 @@ class Searching:
         for setting, batch in waiting.items():
             under_way.append(self._begun(batch, setting, gauge))
         self._finished(under_way, gauge, wait=True)
-        self.study.spent(self.seconds)
 
     def _begun(self, batch: list[Candidate], setting: Setting, gauge: Gauge) -> _Job:
         files = {candidate.recipe.name: candidate.content for candidate in batch}
@@ -273,6 +288,7 @@ class Searching:
     def _tell(self, tried: Tried) -> None:
         tried = replace(tried, at_s=round(self.seconds, 3))
         self.study.tell(tried)
+        self.study.spent(self.seconds)
         self.emit(telling.of_trial(tried))
         self.emit(telling.of_progress(self.study.tried(), self.study.request, self.seconds))
 

@@ -13,7 +13,7 @@ build; what counts is the file as measured.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -22,8 +22,13 @@ from edgepack import private
 from edgepack.compress.structured import Axis, Kernel
 from edgepack.searching import kernels
 
-Measure = Callable[[Mapping[str, bytes]], Mapping[str, float]]
-"""Files by name -> microseconds by name, on one device."""
+Measure = Callable[[Mapping[str, bytes]], Iterator[Mapping[str, float]]]
+"""Files by name -> microseconds by name, on one device, a part at a time; not all of them where
+the time is up."""
+
+
+class TimeUpError(Exception):
+    """The time of the search was up before a table was measured."""
 
 
 class Table:
@@ -50,7 +55,13 @@ class Table:
         self._sweeps: list[tuple[Kernel, _Sweep, _Sweep, float]] = []
 
     def measure(self, measure: Measure) -> int:
-        """Measure what is not known yet, keep it, and say how many kernels that were."""
+        """Measure what is not known yet, keep it, and say how many kernels that were.
+
+        Every part is kept as soon as it is known: a search that is broken off loses no other.
+
+        Raises:
+            TimeUpError: some are left.
+        """
         wanted = {
             self._key(kernel, *pair): (kernel, pair)
             for kernel in self._kernels
@@ -61,9 +72,11 @@ class Table:
             for key, (kernel, pair) in wanted.items()
             if key not in self._known
         }
-        if files:
-            self._known |= measure(files)
+        for part in measure(files) if files else ():
+            self._known |= part
             self._write()
+        if not set(files) <= set(self._known):
+            raise TimeUpError
         self._sweeps = [self._swept(kernel) for kernel in self._kernels]
         return len(files)
 

@@ -19,6 +19,14 @@ error."""
 BY_RANGES = tuple(name for name in SCHEMES if name != "int8-mse")
 """Those for which the lowest and highest value of each activation are enough."""
 
+# XNNPACK takes no int16 activations: the plain kernels are some forty times slower.
+_SLOW, _SLOW_SHARE = "int16x8", 8
+
+
+def judged_on(scheme: str, samples: int) -> int:
+    """Of so many validation samples, those by which this host judges a scheme."""
+    return max(1, samples // _SLOW_SHARE) if scheme == _SLOW else samples
+
 
 @dataclass(frozen=True, kw_only=True)
 class Request:

@@ -159,6 +159,11 @@ def test_a_budget_file(tmp_path: Path) -> None:
     ("text", "line", "said"),
     [
         (GOOD.replace("latency_p90_ms", "latency_p9_ms"), 2, "Did you mean 'latency_p9"),
+        (
+            GOOD.replace("latency_p90_ms", "latencyy"),
+            2,
+            "Did you mean 'latency_p50_ms', 'latency_p90_ms' or 'latency_p99_ms'?",
+        ),
         (GOOD.replace("load_ms = 20", "load_ms = '20'"), 8, "not a number"),
         (GOOD.replace("load_ms = 20", "load_ms = true"), 8, "not a number"),
         (GOOD.replace("load_ms = 20", "load_ms = nan"), 8, "is nan"),

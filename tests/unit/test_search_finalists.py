@@ -14,7 +14,7 @@ from edgepack.fleet import DeviceReport
 from edgepack.model import Budget, Device, Event, Profile, Recipe, SweepPoint, Transfer, Variant
 from edgepack.plan import Target
 from edgepack.searching import asking, conclusion, telling
-from edgepack.searching.answers import Conclusion, Final
+from edgepack.searching.answers import Binding, Conclusion, Final
 from edgepack.searching.conclusion import answer, built
 from edgepack.searching.duel import duel
 from edgepack.searching.finalists import finalists, front
@@ -203,6 +203,57 @@ def test_the_limit_that_binds_and_by_how_much():
     assert binding["d.d.latency_p50_ms"].excess == pytest.approx(1.5)
 
 
+def binding(limit, value, bound, *, others=True):
+    share = excess(value, bound, at_least=limit == "quality")
+    return Binding(
+        limit=f"d.*.{limit}", bound=bound, value=value, excess=share, variant="t001", others=others
+    )
+
+
+NEAREST = "is the nearest of those that meet all other limits (t001)"
+
+
+@pytest.mark.parametrize(
+    ("limit", "value", "bound", "words"),
+    [
+        ("bytes", 1_154_280, 320_000, "1,154,280 bytes for 320,000 bytes, 261% beyond it"),
+        ("memory_bytes", 1005, 1000, "1,005 bytes for 1,000 bytes, 0.5% beyond it"),
+        ("latency_p50_ms", 0.061349, 0.03, "0.0613 ms for 0.03 ms, 104% beyond it"),
+        ("latency_p99_ms", 1234.56, 1000, "1,235 ms for 1,000 ms, 23% beyond it"),
+        ("latency_p50_ms", 0.035473, 0.005, "0.0355 ms for 0.005 ms, 0.0305 ms beyond it"),
+        ("energy_mj", 12.34, 10, "12.3 mJ for 10 mJ, 23% beyond it"),
+        ("quality_drop", 0.0005, 0, "0.05 points for 0.00 points, 0.05 points beyond it"),
+        ("quality_drop", 0.006, 0.005, "0.60 points for 0.50 points, 0.10 points beyond it"),
+        ("quality", 0.85, 0.9, "85.00% for 90.00%, 5.00 points short of it"),
+    ],
+)
+def test_limits_that_bind_have_units_and_a_distance_that_means_something(
+    limit, value, bound, words
+):
+    assert telling.said(binding(limit, value, bound)) == f"{limit}: {words}, {NEAREST}"
+
+
+def test_an_error_has_no_points():
+    words = telling.said(binding("quality_drop", 0.75, 0.5), error=True)
+    assert words.startswith("quality_drop: 0.75 for 0.5, 50% beyond it, ")
+    words = telling.said(binding("quality_drop", 0.75, 0), error=True)
+    assert words.startswith("quality_drop: 0.75 for 0, 0.75 beyond it, ")
+
+
+@pytest.mark.parametrize(("metric", "error"), [("mae", True), ("agreement", False), (None, False)])
+def test_the_runs_say_whether_quality_is_an_error(metric, error):
+    quality = None if metric is None else SimpleNamespace(metric=metric)
+    runs = (SimpleNamespace(measurements=[SimpleNamespace(quality=quality)]),)
+    assert Conclusion(answers=(), lost={}, runs=runs).by_error is error
+
+
+def test_the_nearest_of_all_is_told_from_that_within_the_other_limits():
+    words = telling.said(binding("bytes", 300, 100, others=False))
+    assert words.endswith("is the nearest (t001); nothing meets all other limits")
+    unknown = dataclasses.replace(binding("bytes", 300, 1e6), value=None, excess=None)
+    assert telling.said(unknown) == "bytes: nothing was measured to hold against 1,000,000 bytes"
+
+
 def test_a_limit_that_was_not_measured_is_not_met():
     budget = Budget(selector="d", limits={"memory_bytes": 100.0, "bytes": 1000.0})
     only = final("t1", 5.0, 0.0, 130, Budget(selector="d", limits={"bytes": 1000.0}))
@@ -222,6 +273,46 @@ def test_progress_says_pace_time_left_front_and_best():
     ]
     said = telling.of_progress(found, request, 90.0).message
     assert said == "3/60, 2.0/min, 8:30 left, front 3, best t002 5.00×"
+
+
+def test_times_below_a_microsecond_have_three_digits_too():
+    assert "0.42 µs on d" in telling.of_trial(tried(1, 0.4234, 0.0, {})).message
+    assert "1.23 ms on d" in telling.of_trial(tried(1, 1234.0, 0.0, {})).message
+
+
+def test_one_is_no_plural(capsys):
+    assert [telling.counted(n, "trial") for n in (0, 1, 2)] == ["0 trials", "1 trial", "2 trials"]
+    request = Request(model="m", data=None, targets=(TARGET,), budgets=(), trials=1)
+    study = SimpleNamespace(name="s", request=request)
+    assert searching.begun(study).message == "search s: up to 1 trial"
+    one = tried(1, 10.0, 0.0, {})
+    nothing = Conclusion(answers=(), lost={}, runs=())
+    searching.show(asking.Found(name="s", tried=(one,), written={}, conclusion=nothing))
+    assert "search s: 1 trial\n" in capsys.readouterr().out
+
+
+def test_the_verdict_is_events_too_with_the_threads_of_the_best(capsys):
+    fast, budget = with_threads("t001", 50.0, 2), Budget(selector="*", limits={"bytes": 100.0})
+    met = answer(TARGET, [fast], [Budget(selector="*", limits={"quality_drop": 0.01})], speed=True)
+    missed = answer(TARGET, [final("t002", 9.0, 0.0, 130, budget)], [budget], speed=False)
+    found = asking.Found(
+        name="s", tried=(), written={}, conclusion=Conclusion(
+            answers=(met, missed), lost={"e": "no answer"}, runs=(), notes=("a note",)
+        ),
+    )  # fmt: skip
+    told = [(event.device, event.variant, event.message) for event in searching.verdict(found)]
+    best = "t001, 2 threads meets the budget, 2.00× as fast as the float source"
+    binding = "bytes: 130 bytes for 100 bytes, 30% beyond it, is the nearest of those that"
+    assert told == [
+        ("d", "t001", best),
+        ("d", None, "nothing meets the budget"),
+        ("d", None, f"{binding} meet all other limits (t002)"),
+        (None, None, "a note"),
+        ("e", None, "could not be measured: no answer"),
+    ]
+    assert {event.kind for event in searching.verdict(found)} == {"verdict"}
+    searching.show(found)
+    assert f"d: {best}" in capsys.readouterr().out
 
 
 def variant(name: str, sha256: str) -> Variant:

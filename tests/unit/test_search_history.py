@@ -36,7 +36,10 @@ def test_every_trial_is_told_with_what_the_budget_says_of_it() -> None:
     assert (found.change(-0.0), found.change(-0.0125)) == ("+0.00", "−1.25")
     assert not [one for one in device.points if one.on_front and not one.judged]
     assert device.best is not None and device.best.fits and device.found
-    assert f"Ship {device.best.variant} on pi4" in found.headline
+    assert f"Ship {device.best.variant} on pi4 (2 threads)" in found.headline
+    assert f'<div class="pick">{device.best.variant}, 2 threads</div>' in history.page(
+        builders_search.study(MET)
+    )
 
 
 def test_the_best_so_far_only_gets_better_and_ends_with_the_fastest_that_fits() -> None:
@@ -55,10 +58,29 @@ def test_where_nothing_fits_the_limit_that_binds_is_named_and_progress_is_nearne
     [binding] = device.binding
     assert binding.startswith("bytes: ") and "beyond it" in binding
     limit = next(one for one in device.limits if one.name == "bytes")
+    assert limit.shown == "100 bytes" and re.fullmatch(r"[\d,]+% beyond it", limit.said)
     assert limit.missed == limit.judged > 0 and limit.nearest is not None and limit.nearest > 1
     assert best_so_far(device.points, by_speed=True)[-1][1] == min(
         one.excess for one in device.points if one.judged
     )
+
+
+def test_limits_on_the_page_have_units_and_quality_is_missed_by_points() -> None:
+    study = builders_search.study({"quality_drop": 0.0001, "bytes": 100_000.0})
+    found = history.of(study)
+    drop, size = found.devices[0].limits
+    assert (drop.shown, size.shown) == ("0.01 points", "100,000 bytes")
+    assert ("budget *", "quality_drop 0.01 points, bytes 100,000 bytes") in found.asked
+    missed = [each for one in found.devices[0].points for each in one.missed]
+    points = [each for each in missed if each.startswith("quality_drop")]
+    assert points and all(re.fullmatch(r"quality_drop by [\d.]+ points", one) for one in points)
+    assert "<td>100,000 bytes</td>" in history.page(study)
+
+
+def test_what_was_judged_on_fewer_samples_says_so() -> None:
+    points = history.of(builders_search.study(MET)).devices[0].points
+    marked = {one.choice for one in points if "judged on" in one.choice}
+    assert marked == {"int16x8, judged on 125 samples"}
 
 
 def test_finalists_have_an_interval_and_their_setting() -> None:
@@ -169,3 +191,23 @@ def test_the_exit_code_says_what_was_found(limits, lost, code, tmp_path, monkeyp
     done = CliRunner().invoke(cli, words, standalone_mode=False)
     assert done.return_value == code, done.output
     assert "edgepack search" in report.read_text()
+
+
+def test_events_end_with_the_verdict(tmp_path, monkeypatch) -> None:
+    from click.testing import CliRunner
+
+    from edgepack.cli.main import cli
+    from edgepack.searching import asking
+
+    def perform(study: Study, folder: object, **_: object) -> asking.Found:
+        conclusion = builders_search.conclusion(NEVER, {})
+        return asking.Found(name=study.name, tried=(), conclusion=conclusion, written={})
+
+    monkeypatch.setenv("EDGEPACK_HOME", str(tmp_path))
+    monkeypatch.setattr(asking, "perform", perform)
+    model = resources.demo_dir() / "fashion_mnist_resnet.keras"
+    for options, count in ((["--events"], 4), (["-q"], 0)):
+        done = CliRunner().invoke(cli, ["search", str(model), *options], standalone_mode=False)
+        verdicts = [line for line in done.stdout.splitlines() if '"kind": "verdict"' in line]
+        assert len(verdicts) == count, done.output
+        assert not count or "nothing meets the budget" in verdicts[0]

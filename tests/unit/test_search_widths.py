@@ -13,7 +13,7 @@ from edgepack.compress.structured import Axis, Kernel
 from edgepack.model import PassSpec, Recipe
 from edgepack.searching import kernels, widths
 from edgepack.searching.cutter import in_int8
-from edgepack.searching.tables import Table
+from edgepack.searching.tables import Table, TimeUpError
 
 
 def conv(layer, reads, makes):
@@ -36,8 +36,8 @@ def stairs(reads, makes):
 
 
 def measured(files):
-    """Microseconds by name, from the two counts at its end."""
-    return {name: stairs(*map(int, name.split("-")[-2:])) for name in files}
+    """Microseconds by name, from the two counts at its end; in one part."""
+    yield {name: stairs(*map(int, name.split("-")[-2:])) for name in files}
 
 
 @pytest.fixture
@@ -63,6 +63,24 @@ def test_what_is_measured_is_kept_and_not_measured_again(tmp_path):
     assert again.microseconds({}) == first.microseconds({})
     int8 = Table(NET, ALLOWED, file, int8=lambda _kernel: True)
     assert int8.measure(measured) == count  # which is another time
+
+
+def test_a_table_that_is_broken_off_keeps_what_was_measured(tmp_path):
+    asked = []
+
+    def in_parts(files):
+        asked.append(list(files))
+        for name in list(files)[:3]:
+            yield from measured([name])
+
+    file = tmp_path / "table.json"
+    for _ in range(2):
+        with pytest.raises(TimeUpError):
+            Table(NET, ALLOWED, file, int8=lambda _kernel: False).measure(in_parts)
+    assert asked[1] == asked[0][3:], "the next search goes on"
+    again = Table(NET, ALLOWED, file, int8=lambda _kernel: False)
+    assert again.measure(measured) == len(asked[0]) - 6
+    assert again.microseconds({}) > 0
 
 
 def test_a_kernel_is_measured_in_the_arithmetic_that_it_has(tmp_path):
