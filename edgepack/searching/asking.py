@@ -5,12 +5,13 @@ from __future__ import annotations
 import contextlib
 import datetime
 import secrets
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from edgepack import fetching, fleet, selection
+from edgepack import package as packages
 from edgepack.compress import sources
 from edgepack.errors import EdgepackError, did_you_mean
 from edgepack.model import Budget, Event
@@ -29,12 +30,16 @@ DEFAULT_DROP = 0.01
 
 @dataclass(frozen=True, kw_only=True)
 class Found:
-    """A search that has come to its end. written: device -> the best package's folder."""
+    """A search that has come to its end.
+
+    written: device -> the best package's folder; unwritten: why a package is missing there.
+    """
 
     name: str
     tried: Sequence[Tried]
     conclusion: Conclusion
     written: Mapping[str, Path]
+    unwritten: EdgepackError | None = None
 
     def document(self) -> dict[str, Any]:
         """Schema `edgepack.search/1`."""
@@ -163,6 +168,13 @@ def _to_convert(path: str, named: str) -> None:
         )
 
 
+def check_output(output: Path | None, targets: Iterable[Target]) -> None:
+    """EP105, EP603 where the packages of these devices could not be written under `output`."""
+    if output is not None:
+        for target in targets:
+            packages.check_output(output / target.device.name)
+
+
 def _untold(event: Event) -> None:
     """The fetch was told when the digest was found; now it is in the cache."""
 
@@ -172,14 +184,19 @@ def perform(study: Study, output: Path | None, *, engine: str | None = None, emi
 
     engine: URL of whose workers make the candidates ("dask://HOST:PORT"); None: this process.
 
+    A package that could not be written is no error here but told by `Found.unwritten`: by then
+    there is an answer, which is stored.
+
     Raises:
-        EdgepackError: EP108 when no trial was finished; EP105, EP401, EP407 the engine; what
-            models, data and devices call for.
+        EdgepackError: EP108 when no trial was finished; EP105, EP603 an output that cannot be
+            written, before anything is tried; EP105, EP401, EP407 the engine; what models, data
+            and devices call for.
         KeyboardInterrupt: what was tried is stored; `Study.open` goes on.
     """
     from edgepack.searching import conclusion
     from edgepack.searching.loop import Searching
 
+    check_output(output, study.request.targets)
     with contextlib.ExitStack() as stack:
         workers = stack.enter_context(fleet.opened(engine)) if engine else None
         if engine:
@@ -187,7 +204,21 @@ def perform(study: Study, output: Path | None, *, engine: str | None = None, emi
         searching = Searching(study, emit, workers)
         tried = searching.run()
     concluded = conclusion.conclude(searching, tried, emit=emit)
-    written = conclusion.write(searching, concluded, output) if output else {}
-    found = Found(name=study.name, tried=study.tried(), conclusion=concluded, written=written)
-    study.conclude(found.document())
+    found = Found(name=study.name, tried=study.tried(), conclusion=concluded, written={})
+    study.conclude(found.document())  # before packages: these may not be written, or in part
+    if output is not None:
+        found = _with_packages(found, conclusion.write(searching, concluded, output))
+        study.conclude(found.document())
     return found
+
+
+def _with_packages(found: Found, writing: Iterable[tuple[str, Path]]) -> Found:
+    written, error = dict[str, Path](), None
+    try:
+        for device, folder in writing:
+            written[device] = folder
+    except EdgepackError as refused:
+        resume = f"edgepack search --resume {found.name} -o DIR"
+        hint = f"{refused.hint} The answer is stored; to write its packages: {resume}"
+        error = EdgepackError(refused.code, refused.what, where=refused.where, hint=hint)
+    return replace(found, written=written, unwritten=error)

@@ -297,9 +297,8 @@ def _binding(finals: Sequence[Final], bounds: Mapping[str, float]) -> Iterator[B
         )
 
 
-def write(searching: Searching, conclusion: Conclusion, folder: Path) -> dict[str, Path]:
-    """A package for each device that has a best: the float source and the best. EP105."""
-    written = {}
+def write(searching: Searching, conclusion: Conclusion, folder: Path) -> Iterator[tuple[str, Path]]:
+    """A package for each device that has a best: the float source and the best. EP105, EP603."""
     for one in conclusion.answers:
         if one.best is None:
             continue
@@ -317,5 +316,4 @@ def write(searching: Searching, conclusion: Conclusion, folder: Path) -> dict[st
             dataset=fitted(searching.builder.workshop.given, variants[0].signature),
             tools=run.package.tools,
         )
-        written[one.device] = target
-    return written
+        yield one.device, target

@@ -1,0 +1,82 @@
+"""How a search ends where something goes wrong: its output, Ctrl-C, a busy device."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+from click.testing import CliRunner
+
+from edgepack import resources
+from edgepack.cli.main import cli
+from edgepack.errors import EdgepackError
+from edgepack.searching import asking, conclusion, loop
+from edgepack.searching.study import Study
+from tests import builders_search
+
+MET = {"quality_drop": 0.02, "latency_p50_ms": 2.0}
+MODEL = resources.demo_dir() / "fashion_mnist_resnet.keras"
+
+
+@pytest.fixture
+def searched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
+    """The command line on searches that are over at once, and what they come to."""
+    monkeypatch.setenv("EDGEPACK_HOME", str(tmp_path / "home"))
+    came = SimpleNamespace(to=builders_search.conclusion(MET, {}), begun=0)
+
+    def begin(study: Study, *_: object) -> SimpleNamespace:
+        came.begun += 1
+        return SimpleNamespace(study=study, run=list)
+
+    def call(*words: object) -> SimpleNamespace:
+        done = CliRunner().invoke(cli, ["search", "-q", *map(str, words)], standalone_mode=False)
+        return SimpleNamespace(code=getattr(done.exception, "code", None), done=done)
+
+    monkeypatch.setattr(loop, "Searching", begin)
+    monkeypatch.setattr(conclusion, "conclude", lambda *_, **__: came.to)
+    came.call = call
+    return came
+
+
+@pytest.mark.parametrize(
+    ("output", "code"),
+    [("file", "EP105"), ("file/in", "EP105"), ("taken", "EP105"), ("foreign", "EP105")],
+)
+def test_an_output_that_cannot_be_written_is_told_before_searching(
+    searched: SimpleNamespace, tmp_path: Path, output: str, code: str
+) -> None:
+    (tmp_path / "file").write_text("")
+    (tmp_path / "taken").mkdir()
+    (tmp_path / "taken" / "local").write_text("")
+    (tmp_path / "foreign" / "local").mkdir(parents=True)
+    (tmp_path / "foreign" / "local" / "thesis.txt").write_text("years of work")
+    assert searched.call(MODEL, "-o", tmp_path / output).code == code
+    with pytest.raises(EdgepackError) as caught:
+        Study.open("latest")
+    assert caught.value.code == "EP601", "and there is no search of it"
+    searched.call(MODEL)
+    assert searched.call("--resume", "latest", "-o", tmp_path / output).code == code
+    with pytest.raises(EdgepackError) as caught:
+        asking.perform(Study.open("latest"), tmp_path / output, emit=print)
+    assert (caught.value.code, searched.begun) == (code, 1)
+
+
+def test_a_package_that_cannot_be_written_loses_no_answer(
+    searched: SimpleNamespace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def write(*_: object):
+        yield "pi4", tmp_path / "pi4"
+        raise EdgepackError("EP603", "No space left on device", hint="Make room.")
+
+    monkeypatch.setattr(conclusion, "write", write)
+    ended = searched.call(MODEL, "-o", tmp_path, "--json", "--report", tmp_path / "s.json")
+    name = Study.open("latest").name
+    assert ended.code == "EP603" and f"--resume {name} -o" in ended.done.exception.hint
+    shown = json.loads(ended.done.stdout)
+    stored = json.loads((tmp_path / "s.json").read_text())
+    for document in (shown, stored):
+        assert document["status"] == "found"
+        packages = {device: one["package"] for device, one in document["devices"].items()}
+        assert packages == {"pi4": str(tmp_path / "pi4"), "local": None}
