@@ -213,7 +213,5 @@ def _searched(
         click.echo(f"Report: {report}", err=True)
     if found.unwritten is not None:
         raise found.unwritten
-    if found.conclusion.interrupted:
-        return int(ExitCode.INTERRUPTED)
     codes = {"found": ExitCode.OK, "infeasible": ExitCode.GATE_FAILED}
     return int(codes.get(status(found.conclusion), ExitCode.DEVICE_FAILED))

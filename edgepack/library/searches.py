@@ -197,6 +197,4 @@ def _performed(
     found = asking.perform(study, output, engine=engine, emit=emit)
     if found.unwritten is not None:
         raise found.unwritten
-    if found.conclusion.interrupted:
-        raise KeyboardInterrupt
     return SearchResult(search_id=found.name, found=found)

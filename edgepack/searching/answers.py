@@ -75,4 +75,3 @@ class Conclusion:
     answers: tuple[Answer, ...]
     lost: Mapping[str, str]
     runs: tuple[Run, ...]
-    interrupted: bool = False

@@ -9,7 +9,7 @@ run; only what that run says counts.
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from edgepack import config, pipeline, plan
@@ -41,6 +41,7 @@ def conclude(searching: Searching, tried: Sequence[Tried], *, emit: Emit) -> Con
 
     Raises:
         EdgepackError: EP108 when no trial was finished; what building or data call for.
+        KeyboardInterrupt: nothing is concluded from finalists that were not all measured.
     """
     request = searching.study.request
     good = [one for one in tried if one.ok]
@@ -78,7 +79,6 @@ def conclude(searching: Searching, tried: Sequence[Tried], *, emit: Emit) -> Con
         answers=tuple(answers),
         lost=lost,
         runs=tuple(outcome.run for _, outcome in outcomes),
-        interrupted=any(outcome.interrupted for _, outcome in outcomes),
     )
 
 
@@ -121,7 +121,10 @@ def _measured(
         note=f"finalists of search {searching.study.name}",
     )
     emit(Event(kind="stage", stage="search", message=f"measuring {len(group)} finalists"))
-    return pipeline.bench(package, directory, wanted_plan, emit=emit)
+    outcome = pipeline.bench(package, directory, wanted_plan, emit=emit)
+    if outcome.interrupted:  # what is missing would be taken for a limit that nothing meets
+        raise KeyboardInterrupt
+    return outcome
 
 
 def _duel(
@@ -214,7 +217,7 @@ def answer(
     """
     bounds = {key: bound for key, _, bound in limits.of_device(budgets, target.device)}
     # What a limit needs and was not measured is not met.
-    fits = [one for one in finals if one.fits and set(bounds) <= set(one.over)]
+    fits = [one for one in finals if _meets(one, bounds)]
     best = (_fastest(fits, duel) if speed else min(fits, key=_truest)) if fits else None
     return Answer(
         device=target.device.name,
@@ -278,7 +281,7 @@ def _binding(finals: Sequence[Final], bounds: Mapping[str, float]) -> Iterator[B
     """Each limit that is missed by what meets the others, or by all, with what came closest."""
     for limit, bound in bounds.items():
         known = [one for one in finals if limit in one.over]
-        within = [one for one in known if all(s <= 0 for k, s in one.over.items() if k != limit)]
+        within = [one for one in known if _meets(one, bounds.keys() - {limit})]
         closest = min(within or known, key=lambda one: one.over[limit], default=None)
         if closest is None:
             yield Binding(
@@ -295,6 +298,11 @@ def _binding(finals: Sequence[Final], bounds: Mapping[str, float]) -> Iterator[B
             variant=closest.variant,
             others=bool(within),
         )
+
+
+def _meets(one: Final, wanted: Iterable[str]) -> bool:
+    """Whether all these limits were measured and are met."""
+    return all(limit in one.over and one.over[limit] <= 0 for limit in wanted)
 
 
 def write(searching: Searching, conclusion: Conclusion, folder: Path) -> Iterator[tuple[str, Path]]:

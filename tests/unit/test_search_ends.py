@@ -6,17 +6,21 @@ import json
 from pathlib import Path
 from types import SimpleNamespace
 
+import click
 import pytest
 from click.testing import CliRunner
 
-from edgepack import resources
+from edgepack import package as packages
+from edgepack import pipeline, resources
 from edgepack.cli.main import cli
 from edgepack.errors import EdgepackError
-from edgepack.searching import asking, conclusion, loop
+from edgepack.plan import Plan
+from edgepack.searching import asking, conclusion, history, loop
 from edgepack.searching.study import Study
 from tests import builders_search
 
 MET = {"quality_drop": 0.02, "latency_p50_ms": 2.0}
+CONCLUDE = conclusion.conclude
 MODEL = resources.demo_dir() / "fashion_mnist_resnet.keras"
 
 
@@ -28,7 +32,10 @@ def searched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace
 
     def begin(study: Study, *_: object) -> SimpleNamespace:
         came.begun += 1
-        return SimpleNamespace(study=study, run=list)
+        shop = SimpleNamespace(source=SimpleNamespace(path=MODEL, sha256=""), given=None)
+        builder = SimpleNamespace(obtain=None, workshop=shop)
+        found = builders_search.trials(MET)[:1]
+        return SimpleNamespace(study=study, builder=builder, lost={}, run=lambda: found)
 
     def call(*words: object) -> SimpleNamespace:
         done = CliRunner().invoke(cli, ["search", "-q", *map(str, words)], standalone_mode=False)
@@ -80,3 +87,34 @@ def test_a_package_that_cannot_be_written_loses_no_answer(
         assert document["status"] == "found"
         packages = {device: one["package"] for device, one in document["devices"].items()}
         assert packages == {"pi4": str(tmp_path / "pi4"), "local": None}
+
+
+@pytest.fixture
+def measured(searched: SimpleNamespace, monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
+    """The finalists' run, as `measured.outcome` says; `measured.plans`: what was asked for."""
+    asked = SimpleNamespace(outcome=None, plans=[], call=searched.call)
+
+    def bench(package: object, folder: object, wanted: Plan, **_: object) -> SimpleNamespace:
+        asked.plans.append(wanted)
+        return asked.outcome
+
+    signature = SimpleNamespace(signature=None)
+    monkeypatch.setattr(conclusion, "conclude", CONCLUDE)
+    monkeypatch.setattr(conclusion, "built", lambda *_: ([signature], {}))
+    monkeypatch.setattr(conclusion, "fitted", lambda *_: None)
+    monkeypatch.setattr(packages, "write", lambda *_, **__: None)
+    monkeypatch.setattr(pipeline, "bench", bench)
+    return asked
+
+
+def test_ctrl_c_while_the_finalists_are_measured_concludes_nothing(
+    measured: SimpleNamespace, tmp_path: Path
+) -> None:
+    measured.outcome = SimpleNamespace(interrupted=True)
+    ended = measured.call(MODEL, "--json", "--threads", "1", "--threads", "2")
+    study = Study.open("latest")
+    assert isinstance(ended.done.exception, click.Abort | KeyboardInterrupt)
+    assert f"edgepack search --resume {study.name}" in ended.done.stderr
+    assert ended.done.stdout == ""
+    assert study.concluded is None
+    assert history.of(study).status == "unfinished"
