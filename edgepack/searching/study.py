@@ -144,6 +144,7 @@ class Study:
 
     def enqueue(self, stage: str, bracket: int, fixed: Mapping[str, Any]) -> None:
         """A trial to be asked for, some or all of its parameters given."""
+        self._reopen()
         attrs = {"stage": stage, "bracket": bracket}
         self._study.enqueue_trial(dict(fixed), user_attrs=attrs)
 
@@ -175,6 +176,7 @@ class Study:
         return self._begun(self._study.ask(), space)
 
     def _begun(self, trial: Any, space: Space) -> tuple[int, Choice]:
+        self._reopen()
         trial.set_user_attr("worker", [socket.gethostname(), os.getpid(), _started(os.getpid())])
         self._open[int(trial.number)] = trial
         return int(trial.number), suggest(trial, space)
@@ -262,9 +264,14 @@ class Study:
 
     @property
     def concluded(self) -> Mapping[str, Any] | None:
-        """What the search last came to; None where it has not come to its end yet."""
+        """What the search came to; None where it has not come to its end, or went on since."""
         found: Mapping[str, Any] | None = self._study.user_attrs.get("concluded")
         return found
+
+    def _reopen(self) -> None:
+        """A search that goes on has no answer again: an earlier one knows nothing of new trials."""
+        if self.concluded is not None:
+            self._study.set_user_attr("concluded", None)
 
 
 def objectives(tried: Tried) -> tuple[float, float, float]:

@@ -12,6 +12,7 @@ import pytest
 from edgepack.errors import EdgepackError
 from edgepack.model import Device, PassSpec, Profile, Recipe
 from edgepack.plan import Target
+from edgepack.searching import history
 from edgepack.searching.space import Space
 from edgepack.searching.stages import Course
 from edgepack.searching.study import Study
@@ -144,6 +145,23 @@ def test_more_trials_and_time_can_be_given_later(stored):
     assert (again.trials, again.seconds, again.model) == (99, 60.0, "m.keras")
     Study.open("short").extend(trials=None, seconds=None)
     assert Study.open("short").request == again
+
+
+def test_a_search_that_goes_on_has_no_answer_until_its_next_end(stored):
+    answer = {"status": "infeasible", "devices": {}, "lost": {}, "runs": []}
+    study = Study.create("more", request())
+    study.enqueue("source", 0, {"scheme": "int8"})
+    study.conclude(answer)
+    Study.open("more").extend(trials=99, seconds=None)
+    assert Study.open("more").concluded == answer, "nothing is newer yet"
+    [(number, choice)] = study.ask(SPACE)  # left over by the end of the time
+    assert Study.open("more").concluded is None
+    study.tell(evaluated(number, "source", 0, choice))
+    study.conclude(answer)
+    Study.open("more").enqueue("source", 0, {"scheme": "float"})
+    assert Study.open("more").concluded is None
+    found = history.of(Study.open("more"))
+    assert found.status == "unfinished" and "--resume more" in found.headline
 
 
 def test_an_unusable_storage_is_an_error_of_its_own(monkeypatch):
