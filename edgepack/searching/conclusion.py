@@ -21,14 +21,14 @@ from edgepack.compress import recipes
 from edgepack.compress.cache import tools
 from edgepack.compress.workshop import fitted
 from edgepack.errors import EdgepackError
-from edgepack.model import Budget, Event, JobSettings, Recipe, Status, Variant
+from edgepack.model import Budget, Event, JobSettings, Recipe, Run, Status, Variant
 from edgepack.pipeline import Outcome
 from edgepack.plan import Target
 from edgepack.searching import limits
 from edgepack.searching.answers import Answer, Binding, Conclusion, Final
 from edgepack.searching.duel import Duel, duel
 from edgepack.searching.finalists import at_most, finalists
-from edgepack.searching.gauge import Setting, with_runtime
+from edgepack.searching.gauge import WAIT_S, Setting, with_runtime
 from edgepack.searching.loop import Searching
 from edgepack.searching.values import Tried
 
@@ -74,7 +74,8 @@ def conclude(searching: Searching, tried: Sequence[Tried], *, emit: Emit) -> Con
             meet = functools.partial(_duel, searching, target, outcomes, emit)
             answers.append(answer(target, finals, request.budgets, speed=speed, duel=meet))
         else:
-            lost[target.device.name] = "none of the finalists could be measured there"
+            runs = [outcome.run for _, outcome in outcomes]
+            lost[target.device.name] = _why(target.device.name, runs, searching.study.name)
     return Conclusion(
         answers=tuple(answers),
         lost=lost,
@@ -115,6 +116,7 @@ def _measured(
             max_s=request.max_seconds,
             seed=request.seed,
             timeout_s=600.0 + 60.0 * len(variants),
+            wait_s=WAIT_S,
         ),
         budgets=request.budgets,
         baseline=BASELINE,
@@ -125,6 +127,15 @@ def _measured(
     if outcome.interrupted:  # what is missing would be taken for a limit that nothing meets
         raise KeyboardInterrupt
     return outcome
+
+
+def _why(device: str, runs: Sequence[Run], search: str) -> str:
+    """Why a device has no finalists: what failed first there; and how it can have some."""
+    own = [one for run in runs for one in run.measurements if one.device == device]
+    # Without the float source nothing can be compared, whatever else was measured.
+    own.sort(key=lambda one: one.variant != BASELINE)
+    what = next((one.failure.what for one in own if one.failure), "no finalist has a latency")
+    return f"{what.rstrip('.')}; measure the finalists with: edgepack search --resume {search}"
 
 
 def _duel(

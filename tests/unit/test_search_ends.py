@@ -14,6 +14,7 @@ from edgepack import package as packages
 from edgepack import pipeline, resources
 from edgepack.cli.main import cli
 from edgepack.errors import EdgepackError
+from edgepack.model import Failure, Measurement, Status
 from edgepack.plan import Plan
 from edgepack.searching import asking, conclusion, history, loop
 from edgepack.searching.study import Study
@@ -118,3 +119,28 @@ def test_ctrl_c_while_the_finalists_are_measured_concludes_nothing(
     assert ended.done.stdout == ""
     assert study.concluded is None
     assert history.of(study).status == "unfinished"
+
+
+def test_a_device_that_stays_busy_to_the_end_is_told_with_the_way_on(
+    measured: SimpleNamespace, tmp_path: Path
+) -> None:
+    busy = Failure(code="EP410", what="the device is measured by x, free in 9 s.", hint="Wait.")
+    failed = [
+        Measurement(
+            variant=name, device="local", profile="desktop", status=Status.FAILED, failure=failure
+        )
+        for name, failure in (("t000", Failure(code="EP412", what="", hint="")), ("float", busy))
+    ]
+    run = SimpleNamespace(run_id="r", measurements=failed, package=None)
+    comparison = SimpleNamespace(rows=())
+    measured.outcome = SimpleNamespace(interrupted=False, run=run, comparison=comparison)
+    ended = measured.call(MODEL, "--json")
+    assert ended.done.return_value == 4
+    [plan] = measured.plans
+    assert plan.settings.wait_s == 600.0
+    study = Study.open("latest")
+    for document in (json.loads(ended.done.stdout), history.document(study)):
+        assert document["status"] == "unmeasured"
+        why = document["lost"]["local"]
+        assert why.startswith("the device is measured by x, free in 9 s; ")
+        assert why.endswith(f"edgepack search --resume {study.name}")
