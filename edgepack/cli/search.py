@@ -170,8 +170,8 @@ def search(
             max_seconds=max_seconds,
             calibrate_on_device=calibrate_on_device,
         )
-        asking.check_output(folder, targets)
-        study = Study.create(asking.new_name(), asking.settled(request, _note))
+        name = asking.new_name()
+        study = asking.begin(name, request, output=folder, engine=engine, emit=_note)
     return _searched(
         study, folder, report, engine, as_json=as_json, events=events, quiet=quiet, verbose=verbose
     )
@@ -202,7 +202,8 @@ def _searched(
         try:
             found = asking.perform(study, output, engine=engine, emit=emit)
         except KeyboardInterrupt:
-            click.echo(f"go on with: edgepack search --resume {study.name}", err=True)
+            if study.is_stored:
+                click.echo(f"go on with: edgepack search --resume {study.name}", err=True)
             raise
     if as_json:
         click.echo(json.dumps(found.document(), indent=1))

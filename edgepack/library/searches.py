@@ -155,7 +155,6 @@ def search(
         return _performed(study, place, engine, emit)
     targets = selection.targets(devices)
     admission.refuse_candidates(target.device for target in targets)
-    asking.check_output(place, targets)
     name = asking.new_name()
     request = Request(
         model="",
@@ -186,7 +185,8 @@ def search(
     )
     if folder.exists():
         private.close(folder)
-    return _performed(Study.create(name, asking.settled(request, emit)), place, engine, emit)
+    study = asking.begin(name, request, output=place, engine=engine, emit=emit)
+    return _performed(study, place, engine, emit)
 
 
 def _performed(

@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+RUNTIMES = ("ai-edge-litert", "tensorflow", "tflite-runtime")
+"""The runtimes that the agent can load, by the name of their distribution."""
+
 INTERFACES = ("interpreter", "compiled", "c")
 """What a `RuntimeSpec.api` may be."""
 

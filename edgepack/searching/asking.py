@@ -10,11 +10,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from edgepack import fetching, fleet, selection
+from edgepack import data, fetching, fleet, selection
 from edgepack import package as packages
 from edgepack.compress import sources
 from edgepack.errors import EdgepackError, did_you_mean
 from edgepack.model import Budget, Event
+from edgepack.model.hardware import RUNTIMES
 from edgepack.plan import Target, check_calibration, device_data
 from edgepack.searching import limits
 from edgepack.searching.answers import Conclusion
@@ -140,6 +141,40 @@ def checked(request: Request) -> Request:
     return request
 
 
+def begin(
+    name: str, request: Request, *, output: Path | None, engine: str | None, emit: Emit
+) -> Study:
+    """A new study of a request that makes sense; it is stored by `perform`.
+
+    output, engine: as `perform` will get them.
+
+    Raises:
+        EdgepackError: EP105 a runtime that no agent knows; EP105, EP603 the output; EP105, EP401
+            the engine; EP110, EP201, EP202 the model; EP110, EP301 the data.
+    """
+    check_output(output, request.targets)
+    _check_runtimes(request.runtimes)
+    if engine is not None:
+        with fleet.opened(engine):
+            pass  # it answers; it is opened again when there is work for it
+    found = settled(request, emit)
+    if found.data is not None and found.device_data is None:
+        data.check(fetching.data(found.data, _untold) or "")
+    return Study.planned(name, found)
+
+
+def _check_runtimes(names: Iterable[str]) -> None:
+    for text in names:
+        name = text.partition("==")[0]
+        if text and name not in RUNTIMES:
+            raise EdgepackError(
+                "EP105",
+                f"There is no runtime '{name}'",
+                where="runtime",
+                hint=did_you_mean(name, list(RUNTIMES)),
+            )
+
+
 def settled(request: Request, emit: Emit) -> Request:
     """The request so that it means the same whenever it is resumed, wherever from.
 
@@ -182,6 +217,7 @@ def _untold(event: Event) -> None:
 def perform(study: Study, output: Path | None, *, engine: str | None = None, emit: Emit) -> Found:
     """Search, conclude, keep the answer, and write the best packages under `output`.
 
+    A planned study is stored once its model and data are of use: before anything is measured.
     engine: URL of whose workers make the candidates ("dask://HOST:PORT"); None: this process.
 
     A package that could not be written is no error here but told by `Found.unwritten`: by then

@@ -125,16 +125,26 @@ def _said(error: Exception, address: str) -> str:
 class Study:
     """One search in the storage. `name` is its id."""
 
-    def __init__(self, study: Any, request: Request) -> None:
-        self._study = study
+    def __init__(self, study: Any, request: Request, name: str = "") -> None:
+        """study: optuna's; None for one that is not stored yet, and gets this name."""
+        self._made = study
         self.request = request
-        self.name: str = study.study_name
+        self.name: str = name or study.study_name
         self._open: dict[int, Any] = {}
+
+    @classmethod
+    def planned(cls, name: str, request: Request) -> Study:
+        """A new study, which is stored with the first thing that is noted of it.
+
+        So a search that cannot begin, as its model or its data are of no use, leaves none: it
+        would be what `latest` means.
+        """
+        return cls(None, request, name)
 
     @classmethod
     @_sound()
     def create(cls, name: str, request: Request) -> Study:
-        """A new, empty study."""
+        """A new, empty study, which is stored at once."""
         import optuna
         from optuna.study import StudyDirection
 
@@ -145,6 +155,17 @@ class Study:
         )
         made.set_user_attr("request", codec.to_json(request))
         return cls(made, request)
+
+    @property
+    def is_stored(self) -> bool:
+        """Whether there is something that `open` can go on with."""
+        return self._made is not None
+
+    @property
+    def _study(self) -> Any:
+        if self._made is None:
+            self._made = self.create(self.name, self.request)._made
+        return self._made
 
     @classmethod
     @_sound(*_DAMAGE)
@@ -292,6 +313,8 @@ class Study:
     @_sound(*_DAMAGE)
     def seconds_used(self) -> float:
         """Time that earlier processes spent on this search."""
+        if not self.is_stored:
+            return 0.0
         return float(self._study.user_attrs.get("seconds", 0.0))
 
     @_sound()

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from pathlib import Path
 from types import SimpleNamespace
 
 import click
+import numpy as np
 import pytest
 from click.testing import CliRunner
+from edgepack_agent import runtimes
 
 from edgepack import package as packages
 from edgepack import pipeline, resources
 from edgepack.cli.main import cli
+from edgepack.compress import batches, loading
 from edgepack.errors import EdgepackError
-from edgepack.model import Failure, Measurement, Status
+from edgepack.fleet import engine as engines
+from edgepack.model import Failure, Measurement, Status, TensorSpec
+from edgepack.model.hardware import RUNTIMES
 from edgepack.plan import Plan
 from edgepack.searching import asking, conclusion, history, loop
 from edgepack.searching.study import Study
@@ -36,6 +42,7 @@ def searched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace
         shop = SimpleNamespace(source=SimpleNamespace(path=MODEL, sha256=""), given=None)
         builder = SimpleNamespace(obtain=None, workshop=shop)
         found = builders_search.trials(MET)[:1]
+        study.spent(0.0)
         return SimpleNamespace(study=study, builder=builder, lost={}, run=lambda: found)
 
     def call(*words: object) -> SimpleNamespace:
@@ -121,6 +128,18 @@ def test_ctrl_c_while_the_finalists_are_measured_concludes_nothing(
     assert history.of(study).status == "unfinished"
 
 
+def test_ctrl_c_before_there_is_a_search_names_none_to_go_on_with(
+    searched: SimpleNamespace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def begin(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(loop, "Searching", begin)
+    ended = searched.call(MODEL)
+    assert isinstance(ended.done.exception, click.Abort | KeyboardInterrupt)
+    assert "--resume" not in ended.done.stderr
+
+
 def test_a_device_that_stays_busy_to_the_end_is_told_with_the_way_on(
     measured: SimpleNamespace, tmp_path: Path
 ) -> None:
@@ -144,3 +163,44 @@ def test_a_device_that_stays_busy_to_the_end_is_told_with_the_way_on(
         why = document["lost"]["local"]
         assert why.startswith("the device is measured by x, free in 9 s; ")
         assert why.endswith(f"edgepack search --resume {study.name}")
+
+
+@pytest.mark.parametrize(
+    ("words", "code"),
+    [
+        (["--runtime", "nonsense"], "EP105"),
+        (["--runtime", "ai-edge-litert/c"], "EP105"),
+        (["--engine", "spark://127.0.0.1:9"], "EP105"),
+        (["--engine", "dask://127.0.0.1:9"], ("EP401", "EP105")),  # EP105: dask is not installed
+        (["--data", "nope.npz"], "EP301"),
+        (["--data", "odd.npz"], "EP303"),
+        (["--data", "damaged.npz"], "EP302"),
+    ],
+)
+def test_what_is_wrong_from_the_start_leaves_no_search(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: list[str], code: str | tuple[str, ...]
+) -> None:
+    def load(*_: object) -> SimpleNamespace:
+        """The model: one image of 28 by 28 in, ten classes out. No TensorFlow for that."""
+        x = TensorSpec(name="x", shape=(-1, 28, 28, 1), dtype="float32")
+        y = TensorSpec(name="y", shape=(-1, 10), dtype="float32")
+        return SimpleNamespace(inputs=(x,), outputs=(y,))
+
+    monkeypatch.setattr(engines, "_CONNECT_S", 0.5)
+    monkeypatch.setattr(loading, "load", load)
+    monkeypatch.setattr(loading, "allowed", lambda *_: contextlib.nullcontext())
+    monkeypatch.setattr(batches, "freed", lambda network, _: network)
+    monkeypatch.setenv("EDGEPACK_HOME", str(tmp_path / "home"))
+    monkeypatch.chdir(tmp_path)
+    np.savez("odd.npz", x_test=np.zeros((9, 3, 3, 1), "float32"), y_test=np.arange(9))
+    Path("damaged.npz").write_bytes(b"PK and nothing else")
+    done = CliRunner().invoke(cli, ["search", str(MODEL), *words], standalone_mode=False)
+    assert isinstance(done.exception, EdgepackError), done.output
+    assert done.exception.code in code
+    begun = words[-1] in ("odd.npz", "damaged.npz")  # only reading them tells
+    assert ("search s" in done.output) == begun
+    assert not list(tmp_path.rglob("searches.db"))
+
+
+def test_the_runtimes_that_may_be_named_are_those_of_the_agent() -> None:
+    assert list(RUNTIMES) == [name for name in runtimes.names() if "/" not in name]

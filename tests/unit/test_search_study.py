@@ -167,6 +167,16 @@ def test_a_search_that_goes_on_has_no_answer_until_its_next_end(stored):
     assert found.status == "unfinished" and "--resume more" in found.headline
 
 
+def test_a_planned_search_is_stored_with_the_first_thing_that_is_noted(stored):
+    study = Study.planned("new", request())
+    assert (study.name, study.seconds_used, study.is_stored) == ("new", 0.0, False)
+    assert not (stored / "searches.db").exists()
+    study.judged_by(Judge(metric="accuracy", source=0.9, samples=10))
+    assert study.is_stored
+    assert Study.open("latest").request == request()
+    assert Study.open("latest").judge == study.judge
+
+
 def test_an_unusable_storage_is_an_error_of_its_own(monkeypatch):
     monkeypatch.setenv("EDGEPACK_SEARCHES", "nonsense://x")
     with pytest.raises(EdgepackError) as caught:
