@@ -67,7 +67,7 @@ CATALOGUE: dict[str, tuple[ExitCode, str]] = {
     "EP505": (ExitCode.DEVICE_FAILED, "out of memory on the device"),
     "EP601": (ExitCode.USAGE, "unknown run"),
     "EP602": (ExitCode.USAGE, "store cannot be opened"),
-    "EP603": (ExitCode.USAGE, "report cannot be written"),
+    "EP603": (ExitCode.USAGE, "report or package cannot be written"),
     "EP610": (ExitCode.USAGE, "run cannot be stored"),
     "EP611": (ExitCode.USAGE, "archive of runs cannot be read, or is damaged"),
     "EP612": (ExitCode.USAGE, "runs cannot be exported"),

@@ -53,11 +53,14 @@ def build(plan: Plan, directory: Path | None, *, emit: Emit) -> tuple[Package, P
     """Build the plan's variants and write them as a package.
 
     directory: where to; None for the content-addressed place in the data folder.
-    Errors: EP1xx-EP3xx as the model, the recipes and the data call for.
+    Errors: EP1xx-EP3xx as the model, the recipes and the data call for; EP105, EP603 a
+    directory that cannot be written, before anything is built.
     """
     from edgepack import data
     from edgepack.compress import engine
 
+    if directory is not None:
+        packages.check_output(directory)
     plan = fetched(plan, emit)
     emit(Event(kind="stage", stage="build", message=f"building {plan.model}"))
     dataset = None if plan.data is None or plan.device_data else data.load(plan.data)

@@ -59,7 +59,7 @@ class Lease:
                     "EP410",
                     "the device is measured by %s, free in %.0f s at the latest"
                     % (holder.get("owner"), left + 1),
-                    "Run it again then, or wait longer for it with --wait SECONDS.",
+                    "Try again then; run, bench and push wait longer with --wait SECONDS.",
                 )
             check(None if said else "waiting for %s to finish" % holder.get("owner"))
             said = True

@@ -143,11 +143,12 @@ def search(
     from edgepack.searching.study import Study
     from edgepack.searching.values import Request
 
-    seconds = _seconds(time)
+    seconds, folder = _seconds(time), Path(output) if output else None
     if resume is not None:
         options.only_with(_WITH_RESUME, "--resume", "the search goes on with what it began with")
         study = Study.open(resume)
         admission.refuse_candidates(target.device for target in study.request.targets)
+        asking.check_output(folder, study.request.targets)
         study.extend(trials=trials, seconds=seconds)
     else:
         targets = options.targets(device)
@@ -169,9 +170,10 @@ def search(
             max_seconds=max_seconds,
             calibrate_on_device=calibrate_on_device,
         )
-        study = Study.create(asking.new_name(), asking.settled(request, _note))
+        name = asking.new_name()
+        study = asking.begin(name, request, output=folder, engine=engine, emit=_note)
     return _searched(
-        study, output, report, engine, as_json=as_json, events=events, quiet=quiet, verbose=verbose
+        study, folder, report, engine, as_json=as_json, events=events, quiet=quiet, verbose=verbose
     )
 
 
@@ -181,7 +183,7 @@ def _note(event: Event) -> None:
 
 def _searched(
     study: Study,
-    output: str | None,
+    output: Path | None,
     report: str | None,
     engine: str | None,
     *,
@@ -198,21 +200,21 @@ def _searched(
     with progress.watch(quiet=quiet, verbose=verbose, events=events) as emit:
         emit(searching.begun(study))
         try:
-            folder = Path(output) if output else None
-            found = asking.perform(study, folder, engine=engine, emit=emit)
+            found = asking.perform(study, output, engine=engine, emit=emit)
             for event in searching.verdict(found) if events else ():
                 emit(event)
         except KeyboardInterrupt:
-            click.echo(f"go on with: edgepack search --resume {study.name}", err=True)
+            if study.is_stored:
+                click.echo(f"go on with: edgepack search --resume {study.name}", err=True)
             raise
-    if report:
-        write_text(Path(report), searched(Path(report).suffix, study.name))
-        click.echo(f"Report: {report}", err=True)
     if as_json:
         click.echo(json.dumps(found.document(), indent=1))
     elif not events:
         searching.show(found)
-    if found.conclusion.interrupted:
-        return int(ExitCode.INTERRUPTED)
+    if report:
+        write_text(Path(report), searched(Path(report).suffix, study.name))
+        click.echo(f"Report: {report}", err=True)
+    if found.unwritten is not None:
+        raise found.unwritten
     codes = {"found": ExitCode.OK, "infeasible": ExitCode.GATE_FAILED}
     return int(codes.get(status(found.conclusion), ExitCode.DEVICE_FAILED))

@@ -10,6 +10,6 @@ from __future__ import annotations
 from edgepack.data.dataset import Dataset
 from edgepack.data.evaluation import write_eval
 from edgepack.data.fitting import fit, random_inputs
-from edgepack.data.loaders import load
+from edgepack.data.loaders import check, load
 
-__all__ = ["Dataset", "fit", "load", "random_inputs", "write_eval"]
+__all__ = ["Dataset", "check", "fit", "load", "random_inputs", "write_eval"]

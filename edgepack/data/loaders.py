@@ -49,7 +49,18 @@ def load(spec: str) -> Dataset:
         return _load_npz(path)
     if _is_function(spec):
         return _load_function(spec)
-    raise EdgepackError(
+    raise _none(spec)
+
+
+def check(spec: str) -> None:
+    """EP301 when there is no dataset of that name. Nothing is read: that may take its time."""
+    path = Path(images.strip_options(spec))
+    if "://" not in spec and not path.exists() and not _is_function(spec):
+        raise _none(spec)
+
+
+def _none(spec: str) -> EdgepackError:
+    return EdgepackError(
         "EP301",
         "There is no dataset of that name",
         hint="Give an .npz file, a folder of class folders, or package.module:function.",

@@ -133,7 +133,8 @@ def search(
     Raises:
         EdgepackError: EP101, EP103, EP104 devices; EP105 values; EP106 budget; EP108 no trial
             was finished; EP105, EP401, EP407 the engine; EP201 to EP207 the model; EP209 a device
-            that takes signed packages only; EP301 to EP303 data; EP601, EP602 searches; the
+            that takes signed packages only; EP301 to EP303 data; EP601, EP602 searches; EP105,
+            EP603 an output that cannot be written (the answer is stored, `resume` goes on); the
             failure of the last device that answered.
         KeyboardInterrupt: what was tried is stored; `resume` goes on.
     """
@@ -141,7 +142,7 @@ def search(
     from edgepack.searching.study import Study
     from edgepack.searching.values import Request
 
-    emit = progress or silence
+    emit, place = progress or silence, None if output is None else Path(output)
     if (model is None) == (resume is None):
         raise EdgepackError(
             "EP105", "a search needs either a model or one to resume", hint="Give one of the two."
@@ -149,8 +150,9 @@ def search(
     if resume is not None:
         study = Study.open(resume)
         admission.refuse_candidates(target.device for target in study.request.targets)
+        asking.check_output(place, study.request.targets)
         study.extend(trials=trials, seconds=seconds)
-        return _performed(study, output, engine, emit)
+        return _performed(study, place, engine, emit)
     targets = selection.targets(devices)
     admission.refuse_candidates(target.device for target in targets)
     name = asking.new_name()
@@ -183,16 +185,16 @@ def search(
     )
     if folder.exists():
         private.close(folder)
-    return _performed(Study.create(name, asking.settled(request, emit)), output, engine, emit)
+    study = asking.begin(name, request, output=place, engine=engine, emit=emit)
+    return _performed(study, place, engine, emit)
 
 
 def _performed(
-    study: Study, output: str | Path | None, engine: str | None, emit: Progress
+    study: Study, output: Path | None, engine: str | None, emit: Progress
 ) -> SearchResult:
     from edgepack.searching import asking
 
-    folder = None if output is None else Path(output)
-    found = asking.perform(study, folder, engine=engine, emit=emit)
-    if found.conclusion.interrupted:
-        raise KeyboardInterrupt
+    found = asking.perform(study, output, engine=engine, emit=emit)
+    if found.unwritten is not None:
+        raise found.unwritten
     return SearchResult(search_id=found.name, found=found)

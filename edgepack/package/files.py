@@ -11,10 +11,12 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import os
 import re
 import shutil
 import tempfile
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -150,11 +152,11 @@ def write(
     """Write the package into `directory` (created, or replaced whole) and return it.
 
     files: the `.tflite` file of each variant, by SHA-256. Until the last rename the old
-    folder is untouched.
+    folder is untouched. EP105, EP603.
     """
-    directory.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=".package-", dir=directory.parent) as scratch:
-        fresh = Path(scratch) / "package"
+    check_output(directory)
+    with _beside(directory) as scratch:
+        fresh = scratch / "package"
         fresh.mkdir()
         for variant in variants:
             if not PLAIN_NAME.fullmatch(variant.name):
@@ -174,19 +176,63 @@ def write(
         raw = _manifest(package, listed)
         (fresh / BOM_FILE).write_bytes(listed)
         (fresh / MANIFEST).write_bytes(raw)
-        _replace(directory, fresh, Path(scratch) / "old")
+        _replace(directory, fresh, scratch / "old")
     return parse(raw, directory)[0]
+
+
+def check_output(directory: Path) -> None:
+    """Refuse what no package can be written to, before there is work to lose. EP105, EP603."""
+    whole = directory.absolute()
+    nearest = next(each for each in (whole, *whole.parents) if os.path.lexists(each))
+    if not nearest.is_dir():
+        raise _unfit(nearest, "a package is a folder, and this is a file", "Name another folder.")
+    with _written(directory):
+        if nearest == whole:
+            _check_ours(directory)
+        place = nearest.parent if nearest == whole else nearest
+        if not os.access(place, os.W_OK | os.X_OK):
+            raise PermissionError(f"nothing may be written to {place}")
+
+
+def _check_ours(directory: Path) -> None:
+    if any(directory.iterdir()) and not (directory / MANIFEST).is_file():
+        raise _unfit(
+            directory,
+            "the output folder is not empty and holds no package",
+            "Name a new folder, or empty this one yourself.",
+        )
+
+
+def _unfit(where: Path, what: str, hint: str) -> EdgepackError:
+    return EdgepackError("EP105", what, where=str(where), hint=hint)
+
+
+@contextmanager
+def _beside(directory: Path) -> Iterator[Path]:
+    """A new folder on the directory's own disk, gone with all that is in it afterwards. EP603."""
+    with _written(directory):
+        directory.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=".package-", dir=directory.parent) as scratch:
+            yield Path(scratch)
+
+
+@contextmanager
+def _written(directory: Path) -> Iterator[None]:
+    """What the system refuses while a package is written, a full disk above all, is EP603."""
+    try:
+        yield
+    except OSError as error:
+        raise EdgepackError(
+            "EP603",
+            f"the package cannot be written: {error.strerror or error}",
+            where=str(directory),
+            hint="Make room there, or name another folder.",
+        ) from error
 
 
 def _replace(directory: Path, fresh: Path, old: Path) -> None:
     if directory.exists():
-        if any(directory.iterdir()) and not (directory / MANIFEST).is_file():
-            raise EdgepackError(
-                "EP105",
-                "the output folder is not empty and holds no package",
-                where=str(directory),
-                hint="Name a new folder, or empty this one yourself.",
-            )
+        _check_ours(directory)
         directory.rename(old)
     fresh.rename(directory)
 

@@ -82,7 +82,6 @@ class Conclusion:
     answers: tuple[Answer, ...]
     lost: Mapping[str, str]
     runs: tuple[Run, ...]
-    interrupted: bool = False
     notes: tuple[str, ...] = ()
 
     @property

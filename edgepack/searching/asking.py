@@ -5,15 +5,17 @@ from __future__ import annotations
 import contextlib
 import datetime
 import secrets
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from edgepack import fetching, fleet, selection
+from edgepack import data, fetching, fleet, selection
+from edgepack import package as packages
 from edgepack.compress import sources
 from edgepack.errors import EdgepackError, did_you_mean
 from edgepack.model import Budget, Event
+from edgepack.model.hardware import RUNTIMES
 from edgepack.plan import Target, check_calibration, device_data
 from edgepack.searching import limits
 from edgepack.searching.answers import Conclusion
@@ -29,12 +31,16 @@ DEFAULT_DROP = 0.01
 
 @dataclass(frozen=True, kw_only=True)
 class Found:
-    """A search that has come to its end. written: device -> the best package's folder."""
+    """A search that has come to its end.
+
+    written: device -> the best package's folder; unwritten: why a package is missing there.
+    """
 
     name: str
     tried: Sequence[Tried]
     conclusion: Conclusion
     written: Mapping[str, Path]
+    unwritten: EdgepackError | None = None
 
     def document(self) -> dict[str, Any]:
         """Schema `edgepack.search/1`."""
@@ -135,6 +141,40 @@ def checked(request: Request) -> Request:
     return request
 
 
+def begin(
+    name: str, request: Request, *, output: Path | None, engine: str | None, emit: Emit
+) -> Study:
+    """A new study of a request that makes sense; it is stored by `perform`.
+
+    output, engine: as `perform` will get them.
+
+    Raises:
+        EdgepackError: EP105 a runtime that no agent knows; EP105, EP603 the output; EP105, EP401
+            the engine; EP110, EP201, EP202 the model; EP110, EP301 the data.
+    """
+    check_output(output, request.targets)
+    _check_runtimes(request.runtimes)
+    if engine is not None:
+        with fleet.opened(engine):
+            pass  # it answers; it is opened again when there is work for it
+    found = settled(request, emit)
+    if found.data is not None and found.device_data is None:
+        data.check(fetching.data(found.data, _untold) or "")
+    return Study.planned(name, found)
+
+
+def _check_runtimes(names: Iterable[str]) -> None:
+    for text in names:
+        name = text.partition("==")[0]
+        if text and name not in RUNTIMES:
+            raise EdgepackError(
+                "EP105",
+                f"There is no runtime '{name}'",
+                where="runtime",
+                hint=did_you_mean(name, list(RUNTIMES)),
+            )
+
+
 def settled(request: Request, emit: Emit) -> Request:
     """The request so that it means the same whenever it is resumed, wherever from.
 
@@ -163,6 +203,13 @@ def _to_convert(path: str, named: str) -> None:
         )
 
 
+def check_output(output: Path | None, targets: Iterable[Target]) -> None:
+    """EP105, EP603 where the packages of these devices could not be written under `output`."""
+    if output is not None:
+        for target in targets:
+            packages.check_output(output / target.device.name)
+
+
 def _untold(event: Event) -> None:
     """The fetch was told when the digest was found; now it is in the cache."""
 
@@ -170,16 +217,22 @@ def _untold(event: Event) -> None:
 def perform(study: Study, output: Path | None, *, engine: str | None = None, emit: Emit) -> Found:
     """Search, conclude, keep the answer, and write the best packages under `output`.
 
+    A planned study is stored once its model and data are of use: before anything is measured.
     engine: URL of whose workers make the candidates ("dask://HOST:PORT"); None: this process.
 
+    A package that could not be written is no error here but told by `Found.unwritten`: by then
+    there is an answer, which is stored.
+
     Raises:
-        EdgepackError: EP108 when no trial was finished; EP105, EP401, EP407 the engine; what
-            models, data and devices call for.
+        EdgepackError: EP108 when no trial was finished; EP105, EP603 an output that cannot be
+            written, before anything is tried; EP105, EP401, EP407 the engine; what models, data
+            and devices call for.
         KeyboardInterrupt: what was tried is stored; `Study.open` goes on.
     """
     from edgepack.searching import conclusion
     from edgepack.searching.loop import Searching
 
+    check_output(output, study.request.targets)
     with contextlib.ExitStack() as stack:
         workers = stack.enter_context(fleet.opened(engine)) if engine else None
         if engine:
@@ -187,7 +240,21 @@ def perform(study: Study, output: Path | None, *, engine: str | None = None, emi
         searching = Searching(study, emit, workers)
         tried = searching.run()
     concluded = conclusion.conclude(searching, tried, emit=emit)
-    written = conclusion.write(searching, concluded, output) if output else {}
-    found = Found(name=study.name, tried=study.tried(), conclusion=concluded, written=written)
-    study.conclude(found.document())
+    found = Found(name=study.name, tried=study.tried(), conclusion=concluded, written={})
+    study.conclude(found.document())  # before packages: these may not be written, or in part
+    if output is not None:
+        found = _with_packages(found, conclusion.write(searching, concluded, output))
+        study.conclude(found.document())
     return found
+
+
+def _with_packages(found: Found, writing: Iterable[tuple[str, Path]]) -> Found:
+    written, error = dict[str, Path](), None
+    try:
+        for device, folder in writing:
+            written[device] = folder
+    except EdgepackError as refused:
+        resume = f"edgepack search --resume {found.name} -o DIR"
+        hint = f"{refused.hint} The answer is stored; to write its packages: {resume}"
+        error = EdgepackError(refused.code, refused.what, where=refused.where, hint=hint)
+    return replace(found, written=written, unwritten=error)

@@ -9,7 +9,7 @@ run; only what that run says counts.
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from edgepack import config, pipeline, plan
@@ -21,7 +21,7 @@ from edgepack.compress import recipes
 from edgepack.compress.cache import tools
 from edgepack.compress.workshop import fitted
 from edgepack.errors import EdgepackError
-from edgepack.model import Budget, Event, JobSettings, Recipe, Status, Variant
+from edgepack.model import Budget, Event, JobSettings, Recipe, Run, Status, Variant
 from edgepack.pipeline import Outcome
 from edgepack.plan import Target
 from edgepack.searching import limits
@@ -29,7 +29,7 @@ from edgepack.searching.agreeing import agreeing, doubt
 from edgepack.searching.answers import Answer, Binding, Conclusion, Final
 from edgepack.searching.duel import Duel, duel
 from edgepack.searching.finalists import at_most, finalists
-from edgepack.searching.gauge import Setting, with_runtime
+from edgepack.searching.gauge import WAIT_S, Setting, with_runtime
 from edgepack.searching.loop import Searching
 from edgepack.searching.telling import counted
 from edgepack.searching.untried import untried
@@ -44,6 +44,7 @@ def conclude(searching: Searching, tried: Sequence[Tried], *, emit: Emit) -> Con
 
     Raises:
         EdgepackError: EP108 when no trial was finished; what building or data call for.
+        KeyboardInterrupt: nothing is concluded from finalists that were not all measured.
     """
     request = searching.study.request
     good = [one for one in tried if one.ok]
@@ -76,12 +77,12 @@ def conclude(searching: Searching, tried: Sequence[Tried], *, emit: Emit) -> Con
             meet = functools.partial(_duel, searching, target, outcomes, emit)
             answers.append(answer(target, finals, request.budgets, speed=speed, duel=meet))
         else:
-            lost[target.device.name] = "none of the finalists could be measured there"
+            runs = [outcome.run for _, outcome in outcomes]
+            lost[target.device.name] = _why(target.device.name, runs, searching.study.name)
     return Conclusion(
         answers=tuple(answers),
         lost=lost,
         runs=tuple(outcome.run for _, outcome in outcomes),
-        interrupted=any(outcome.interrupted for _, outcome in outcomes),
         notes=(*_notes(searching, tried, answers), *doubt(outcome.run for _, outcome in outcomes)),
     )
 
@@ -128,6 +129,7 @@ def _measured(
             seed=request.seed,
             timeout_s=600.0 + 60.0 * len(variants),
             output_samples=0 if request.device_data else agreeing(package, group),
+            wait_s=WAIT_S,
         ),
         budgets=request.budgets,
         baseline=BASELINE,
@@ -136,7 +138,19 @@ def _measured(
     emit(
         Event(kind="stage", stage="search", message=f"measuring {counted(len(group), 'finalist')}")
     )
-    return pipeline.bench(package, directory, wanted_plan, emit=emit)
+    outcome = pipeline.bench(package, directory, wanted_plan, emit=emit)
+    if outcome.interrupted:  # what is missing would be taken for a limit that nothing meets
+        raise KeyboardInterrupt
+    return outcome
+
+
+def _why(device: str, runs: Sequence[Run], search: str) -> str:
+    """Why a device has no finalists: what failed first there; and how it can have some."""
+    own = [one for run in runs for one in run.measurements if one.device == device]
+    # Without the float source nothing can be compared, whatever else was measured.
+    own.sort(key=lambda one: one.variant != BASELINE)
+    what = next((one.failure.what for one in own if one.failure), "no finalist has a latency")
+    return f"{what.rstrip('.')}; measure the finalists with: edgepack search --resume {search}"
 
 
 def _duel(
@@ -229,7 +243,7 @@ def answer(
     """
     bounds = {key: bound for key, _, bound in limits.of_device(budgets, target.device)}
     # What a limit needs and was not measured is not met.
-    fits = [one for one in finals if one.fits and set(bounds) <= set(one.over)]
+    fits = [one for one in finals if _meets(one, bounds)]
     best = (_fastest(fits, duel) if speed else min(fits, key=_truest)) if fits else None
     return Answer(
         device=target.device.name,
@@ -293,7 +307,7 @@ def _binding(finals: Sequence[Final], bounds: Mapping[str, float]) -> Iterator[B
     """Each limit that is missed by what meets the others, or by all, with what came closest."""
     for limit, bound in bounds.items():
         known = [one for one in finals if limit in one.over]
-        within = [one for one in known if all(s <= 0 for k, s in one.over.items() if k != limit)]
+        within = [one for one in known if _meets(one, bounds.keys() - {limit})]
         closest = min(within or known, key=lambda one: one.over[limit], default=None)
         if closest is None:
             yield Binding(
@@ -312,9 +326,13 @@ def _binding(finals: Sequence[Final], bounds: Mapping[str, float]) -> Iterator[B
         )
 
 
-def write(searching: Searching, conclusion: Conclusion, folder: Path) -> dict[str, Path]:
-    """A package for each device that has a best: the float source and the best. EP105."""
-    written = {}
+def _meets(one: Final, wanted: Iterable[str]) -> bool:
+    """Whether all these limits were measured and are met."""
+    return all(limit in one.over and one.over[limit] <= 0 for limit in wanted)
+
+
+def write(searching: Searching, conclusion: Conclusion, folder: Path) -> Iterator[tuple[str, Path]]:
+    """A package for each device that has a best: the float source and the best. EP105, EP603."""
     for one in conclusion.answers:
         if one.best is None:
             continue
@@ -332,5 +350,4 @@ def write(searching: Searching, conclusion: Conclusion, folder: Path) -> dict[st
             dataset=fitted(searching.builder.workshop.given, variants[0].signature),
             tools=run.package.tools,
         )
-        written[one.device] = target
-    return written
+        yield one.device, target

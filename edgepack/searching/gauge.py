@@ -23,6 +23,10 @@ from edgepack.plan import Target
 SOURCE = "source"
 BATCH = 8
 """Candidates of one job: each is a process on the device, all of them alive at once."""
+WAIT_S = 600.0
+"""How long at most a search waits for a device that another session measures on: to lose the
+device is to lose what was found for it. Another search's finalists take minutes."""
+_WAIT_LEAST_S = 60.0
 # Seven stretches of 40 ms and more: enough for an interval of p50 without a shape, and to rank by.
 _SECONDS_EACH = 0.35
 # Samples by which a device with data of its own judges: as many as the foundry does here; what a
@@ -74,9 +78,12 @@ class Gauge:
         seed: int,
         emit: Callable[[Event], None],
         data: str | None = None,
+        wait_s: float = WAIT_S,
     ) -> None:
-        """data: path of samples on the devices by which these judge quality."""
+        """data: path of samples on the devices by which these judge quality. wait_s: for a device
+        that another session measures on."""
         self._data = data
+        self._wait_s = wait_s
         self._targets = list(targets)
         self._source = source
         self._seed = seed
@@ -137,7 +144,7 @@ class Gauge:
             seed=self._seed,
             timeout_s=60.0 + (_JUDGING_S if self._data else 20.0) * len(wanted),
             parity_samples=0,
-            wait_s=60.0,
+            wait_s=self._wait_s,
             quality_samples=_JUDGED if self._data else None,
         )
         [report] = inloop.measure(
@@ -167,7 +174,15 @@ def with_runtime(target: Target, setting: Setting) -> Target:
     )
 
 
-def lost(error: DeviceLostError) -> EdgepackError:
+def patience(seconds: float | None) -> float:
+    """How long a search of so many seconds (None: no limit) waits for a busy device."""
+    return WAIT_S if seconds is None else max(_WAIT_LEAST_S, min(WAIT_S, seconds))
+
+
+def lost(error: DeviceLostError, search: str) -> EdgepackError:
     """The device's failure as the error that ends a search without devices."""
     failure = error.failure
-    return EdgepackError(failure.code, failure.what, where=error.device, hint=failure.hint)
+    hint = failure.hint
+    if failure.code == "EP410":  # a search has no --wait
+        hint = f"When it is free, go on with: edgepack search --resume {search}"
+    return EdgepackError(failure.code, failure.what, where=error.device, hint=hint)

@@ -16,7 +16,7 @@ from edgepack.report.text import microseconds
 from edgepack.searching import limits, space, stages, telling
 from edgepack.searching.cutter import Cutter, in_int8
 from edgepack.searching.foundry import Foundry, opened
-from edgepack.searching.gauge import BATCH, SOURCE, DeviceLostError, Gauge, Setting, lost
+from edgepack.searching.gauge import BATCH, SOURCE, DeviceLostError, Gauge, Setting, lost, patience
 from edgepack.searching.making import Here, Making
 from edgepack.searching.readings import Readings, failed
 from edgepack.searching.study import Study
@@ -108,6 +108,7 @@ class Searching:
             seed=request.seed,
             emit=self.emit,
             data=request.device_data,
+            wait_s=patience(request.seconds),
         ) as gauge:
             self._first_look(gauge)
             if found is not None:
@@ -282,7 +283,7 @@ class Searching:
                 gauge.drop(device)
                 self._say("failed", f"the search goes on without it: {error.failure.what}", device)
         if not gauge.targets:
-            raise lost(next(iter(self.lost.values())))
+            raise lost(next(iter(self.lost.values())), self.study.name)
         return found
 
     def _tell(self, tried: Tried) -> None:

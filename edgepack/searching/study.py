@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import socket
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -81,18 +82,69 @@ def _engine(address: str) -> dict[str, Any]:
     return {"pool_pre_ping": True}
 
 
+_ANSWERED = {"status", "devices", "lost", "runs"}
+_DAMAGE = (LookupError, ValueError, TypeError, AssertionError)
+"""What else reading comes to where pages of a database, or documents in it, are not what was
+written: optuna and the driver believe them."""
+
+
+@contextmanager
+def _sound(*also: type[Exception]) -> Iterator[None]:
+    """EP602 for whatever a storage that is lost or damaged raises; `also`: which others mean it."""
+    try:
+        yield
+    except EdgepackError:
+        raise
+    except Exception as error:
+        if not isinstance(error, (*also, *_storage_errors())):
+            raise
+        address = url()
+        raise EdgepackError(
+            "EP602",
+            f"the searches cannot be read or written: {_said(error, address)}",
+            where=config.without_password(address),
+            hint="If the database is damaged, restore a copy of it, or move it away and search "
+            "anew; if it is only out of reach, 'edgepack search --resume' goes on later.",
+        ) from error
+
+
+def _storage_errors() -> tuple[type[Exception], ...]:
+    from optuna.exceptions import StorageInternalError
+    from sqlalchemy.exc import SQLAlchemyError
+
+    return StorageInternalError, SQLAlchemyError, codec.InvalidDocumentError
+
+
+def _said(error: Exception, address: str) -> str:
+    """Optuna's own text speaks of values too long; what the driver said is its cause."""
+    cause = error.__cause__ if isinstance(error.__cause__, Exception) else error
+    said = _reason(cause, address)[:300]
+    return said if isinstance(error, _storage_errors()) else f"{type(error).__name__}: {said}"
+
+
 class Study:
     """One search in the storage. `name` is its id."""
 
-    def __init__(self, study: Any, request: Request) -> None:
-        self._study = study
+    def __init__(self, study: Any, request: Request, name: str = "") -> None:
+        """study: optuna's; None for one that is not stored yet, and gets this name."""
+        self._made = study
         self.request = request
-        self.name: str = study.study_name
+        self.name: str = name or study.study_name
         self._open: dict[int, Any] = {}
 
     @classmethod
+    def planned(cls, name: str, request: Request) -> Study:
+        """A new study, which is stored with the first thing that is noted of it.
+
+        So a search that cannot begin, as its model or its data are of no use, leaves none: it
+        would be what `latest` means.
+        """
+        return cls(None, request, name)
+
+    @classmethod
+    @_sound()
     def create(cls, name: str, request: Request) -> Study:
-        """A new, empty study."""
+        """A new, empty study, which is stored at once."""
         import optuna
         from optuna.study import StudyDirection
 
@@ -104,9 +156,21 @@ class Study:
         made.set_user_attr("request", codec.to_json(request))
         return cls(made, request)
 
+    @property
+    def is_stored(self) -> bool:
+        """Whether there is something that `open` can go on with."""
+        return self._made is not None
+
+    @property
+    def _study(self) -> Any:
+        if self._made is None:
+            self._made = self.create(self.name, self.request)._made
+        return self._made
+
     @classmethod
+    @_sound(*_DAMAGE)
     def open(cls, ref: str) -> Study:
-        """The search of that id, "latest", or the one whose id begins so. EP601."""
+        """The search of that id, "latest", or the one whose id begins so. EP601, EP602."""
         import optuna
 
         storage = _storage(url())
@@ -124,6 +188,7 @@ class Study:
         request = codec.from_json(Request, found.user_attrs["request"])
         return cls(found, request)
 
+    @_sound()
     def extend(self, *, trials: int | None, seconds: float | None) -> None:
         """Give the search more trials or time in all than it began with."""
         if trials is not None or seconds is not None:
@@ -142,11 +207,14 @@ class Study:
             for fixed in step.fixed:
                 self.enqueue(step.stage, step.bracket, fixed)
 
+    @_sound()
     def enqueue(self, stage: str, bracket: int, fixed: Mapping[str, Any]) -> None:
         """A trial to be asked for, some or all of its parameters given."""
+        self._reopen()
         attrs = {"stage": stage, "bracket": bracket}
         self._study.enqueue_trial(dict(fixed), user_attrs=attrs)
 
+    @_sound()
     def ask(self, space: Space) -> list[tuple[int, Choice]]:
         """Every trial that is still to be run: (number, choice), in order.
 
@@ -175,6 +243,7 @@ class Study:
         return self._begun(self._study.ask(), space)
 
     def _begun(self, trial: Any, space: Space) -> tuple[int, Choice]:
+        self._reopen()
         trial.set_user_attr("worker", [socket.gethostname(), os.getpid(), _started(os.getpid())])
         self._open[int(trial.number)] = trial
         return int(trial.number), suggest(trial, space)
@@ -189,6 +258,7 @@ class Study:
 
     # ------------------------------------------------------------ telling
 
+    @_sound()
     def tell(self, tried: Tried) -> None:
         """Store a finished trial: first what is known of it, then that it is finished."""
         import optuna
@@ -204,6 +274,7 @@ class Study:
 
     # ------------------------------------------------------------ reading
 
+    @_sound(*_DAMAGE)
     def tried(self) -> list[Tried]:
         """Every finished trial, in order."""
         return list(self._finished())
@@ -214,6 +285,7 @@ class Study:
             if document is not None and frozen.state.is_finished():
                 yield codec.from_json(Tried, document)
 
+    @_sound(*_DAMAGE)
     def begun(self) -> Sequence[tuple[str, int]]:
         """(stage, bracket) of every trial there is, whatever its state."""
         return [
@@ -225,6 +297,7 @@ class Study:
         """(stage, bracket) by trial."""
         return dict(enumerate(self.begun()))
 
+    @_sound(*_DAMAGE)
     def recipe(self, number: int) -> Recipe:
         """The recipe of a trial. EP102 where there is none."""
         for tried in self._finished():
@@ -237,34 +310,51 @@ class Study:
         )
 
     @property
+    @_sound(*_DAMAGE)
     def seconds_used(self) -> float:
         """Time that earlier processes spent on this search."""
+        if not self.is_stored:
+            return 0.0
         return float(self._study.user_attrs.get("seconds", 0.0))
 
+    @_sound()
     def spent(self, seconds: float) -> None:
         """Note the time spent so far, that of earlier processes included."""
-        self._study.set_user_attr("seconds", seconds)
+        if self.is_stored:  # one that could not begin leaves nothing
+            self._study.set_user_attr("seconds", seconds)
 
+    @_sound()
     def judged_by(self, judge: Judge) -> None:
         """Note what quality means in this search."""
         self._study.set_user_attr("judge", codec.to_json(judge))
 
     @property
+    @_sound(*_DAMAGE)
     def judge(self) -> Judge | None:
         """What quality means in this search; None before its first trial."""
         document = self._study.user_attrs.get("judge")
         return None if document is None else codec.from_json(Judge, document)
 
+    @_sound()
     def conclude(self, document: Mapping[str, Any]) -> None:
         """Keep what the search came to: its document, without the trials, which are here."""
         kept = {key: value for key, value in document.items() if key != "trials"}
         self._study.set_user_attr("concluded", kept)
 
     @property
+    @_sound(*_DAMAGE)
     def concluded(self) -> Mapping[str, Any] | None:
-        """What the search last came to; None where it has not come to its end yet."""
+        """What the search came to; None where it has not come to its end, or went on since."""
         found: Mapping[str, Any] | None = self._study.user_attrs.get("concluded")
+        if found is not None and not set(found) >= _ANSWERED:
+            raise ValueError("its answer is incomplete")
         return found
+
+    @_sound()
+    def _reopen(self) -> None:
+        """A search that goes on has no answer again: an earlier one knows nothing of new trials."""
+        if self.concluded is not None:
+            self._study.set_user_attr("concluded", None)
 
 
 def objectives(tried: Tried) -> tuple[float, float, float]:

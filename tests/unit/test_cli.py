@@ -84,6 +84,14 @@ def test_a_users_mistake_is_one_clear_error(args, code, word):
     assert done.stdout == ""
 
 
+@pytest.mark.parametrize("output", ["file", "file/x"])
+def test_a_build_is_refused_first_where_its_output_is_a_file(tmp_path, output):
+    (tmp_path / "file").write_text("")
+    done = edgepack("build", str(DATA / "classifier_float.tflite"), "-o", str(tmp_path / output))
+    assert done.returncode == 2, done.stderr
+    assert done.stderr.startswith("error EP105"), "before anything is said of building"
+
+
 @pytest.mark.parametrize(
     ("model", "code", "word"),
     [

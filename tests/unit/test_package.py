@@ -1,5 +1,6 @@
 """A package is deterministic, checked whole, and never half written."""
 
+import errno
 import hashlib
 import json
 
@@ -96,6 +97,31 @@ def test_a_folder_of_something_else_is_never_replaced(tmp_path, write):
         write(tmp_path / "p")
     assert caught.value.code == "EP105"
     assert (tmp_path / "p" / "thesis.txt").read_text() == "years of work"
+
+
+@pytest.mark.parametrize("name", ["file", "file/p", "nowhere"])
+def test_a_file_is_no_place_for_a_package(tmp_path, write, name):
+    (tmp_path / "file").write_text("")
+    (tmp_path / "nowhere").symlink_to("none")
+    for refuses in (write, package.check_output):
+        with pytest.raises(EdgepackError) as caught:
+            refuses(tmp_path / name)
+        assert caught.value.code == "EP105"
+
+
+def test_a_full_disk_is_one_error_and_the_old_package_stays(tmp_path, write, monkeypatch):
+    before = write(tmp_path / "p")
+
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("shutil.copyfile", full)
+    with pytest.raises(EdgepackError) as caught:
+        write(tmp_path / "p")
+    assert caught.value.code == "EP603"
+    assert "No space left" in caught.value.what
+    assert package.read(tmp_path / "p") == before
+    assert [file.name for file in tmp_path.iterdir() if file.name.startswith(".")] == []
 
 
 @pytest.mark.parametrize("name", ["v0.tflite", "v1.tflite", "eval.npz", "manifest.json"])

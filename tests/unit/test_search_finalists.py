@@ -264,6 +264,14 @@ def test_a_limit_that_was_not_measured_is_not_met():
     assert binding.value is None
 
 
+def test_what_was_not_measured_against_a_limit_does_not_meet_all_others():
+    budget = Budget(selector="d", limits={"quality_drop": 0.01, "bytes": 1000.0})
+    only = final("t1", 5.0, 0.0, 1300, Budget(selector="d", limits={"bytes": 1000.0}))
+    binding = {one.limit: one for one in answer(TARGET, [only], [budget], speed=True).binding}
+    assert binding["d.d.bytes"].variant == "t1"
+    assert not binding["d.d.bytes"].others
+
+
 def test_progress_says_pace_time_left_front_and_best():
     request = Request(model="m", data=None, targets=(TARGET,), budgets=(), trials=60, seconds=600.0)
     found = [

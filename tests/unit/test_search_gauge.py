@@ -10,7 +10,15 @@ from edgepack import inloop
 from edgepack.fleet import DeviceReport
 from edgepack.model import Device, Failure, Measurement, Profile, RuntimeSpec, Status, Transfer
 from edgepack.plan import Target
-from edgepack.searching.gauge import SOURCE, DeviceLostError, Gauge, Setting, is_this_host
+from edgepack.searching.gauge import (
+    SOURCE,
+    DeviceLostError,
+    Gauge,
+    Setting,
+    is_this_host,
+    lost,
+    patience,
+)
 
 PROFILE = Profile(
     name="desktop", title="", arch=("x86_64",), runtimes=(RuntimeSpec(name="ai-edge-litert"),)
@@ -89,6 +97,24 @@ def test_a_setting_is_threads_and_runtime(jobs):
         wanted = RuntimeSpec(name="tflite-runtime", version="2.14.0", exact=True)
         assert one.profile.runtimes == (wanted,)
         assert settings.threads == 2
+
+
+def test_a_busy_device_is_waited_for_within_reason(jobs):
+    for seconds, waits in ((None, 600.0), (3600.0, 600.0), (200.0, 200.0), (5.0, 60.0)):
+        wait_s = patience(seconds)
+        assert wait_s == waits
+        with Gauge([target("a"), target("b")], b"s", seed=0, emit=print, wait_s=wait_s) as gauge:
+            for future in gauge.begin({}, Setting()).values():
+                future.result(60)
+        assert jobs[-1][2].wait_s == waits
+
+
+def test_a_device_that_stayed_busy_says_how_to_go_on():
+    busy = Failure(code="EP410", what="the device is measured by x", hint="--wait SECONDS")
+    error = lost(DeviceLostError("a", busy), "s1")
+    assert (error.code, error.where) == ("EP410", "a")
+    assert "edgepack search --resume s1" in error.hint and "--wait" not in error.hint
+    assert lost(DeviceLostError("gone", GONE), "s1").hint == GONE.hint
 
 
 def test_the_host_rests_only_while_it_measures_itself():

@@ -180,6 +180,7 @@ def test_the_exit_code_says_what_was_found(limits, lost, code, tmp_path, monkeyp
     from edgepack.searching import asking
 
     def perform(study: Study, folder: object, **_: object) -> asking.Found:
+        study.spent(0.0)
         conclusion = builders_search.conclusion(limits, lost)
         return asking.Found(name=study.name, tried=(), conclusion=conclusion, written={})
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import multiprocessing
 import os
+import random
 import signal
+import sqlite3
 
 import optuna
 import pytest
@@ -12,10 +15,11 @@ import pytest
 from edgepack.errors import EdgepackError
 from edgepack.model import Device, PassSpec, Profile, Recipe
 from edgepack.plan import Target
+from edgepack.searching import history
 from edgepack.searching.space import Space
 from edgepack.searching.stages import Course
 from edgepack.searching.study import Study
-from edgepack.searching.values import Request, Tried
+from edgepack.searching.values import Choice, Judge, Request, Tried
 
 SPACE = Space(
     schemes=("float", "int8"),
@@ -146,8 +150,95 @@ def test_more_trials_and_time_can_be_given_later(stored):
     assert Study.open("short").request == again
 
 
+def test_a_search_that_goes_on_has_no_answer_until_its_next_end(stored):
+    answer = {"status": "infeasible", "devices": {}, "lost": {}, "runs": []}
+    study = Study.create("more", request())
+    study.enqueue("source", 0, {"scheme": "int8"})
+    study.conclude(answer)
+    Study.open("more").extend(trials=99, seconds=None)
+    assert Study.open("more").concluded == answer, "nothing is newer yet"
+    [(number, choice)] = study.ask(SPACE)  # left over by the end of the time
+    assert Study.open("more").concluded is None
+    study.tell(evaluated(number, "source", 0, choice))
+    study.conclude(answer)
+    Study.open("more").enqueue("source", 0, {"scheme": "float"})
+    assert Study.open("more").concluded is None
+    found = history.of(Study.open("more"))
+    assert found.status == "unfinished" and "--resume more" in found.headline
+
+
+def test_a_planned_search_is_stored_with_the_first_thing_that_is_noted(stored):
+    study = Study.planned("new", request())
+    assert (study.name, study.seconds_used, study.is_stored) == ("new", 0.0, False)
+    assert not (stored / "searches.db").exists()
+    study.judged_by(Judge(metric="accuracy", source=0.9, samples=10))
+    assert study.is_stored
+    assert Study.open("latest").request == request()
+    assert Study.open("latest").judge == study.judge
+
+
 def test_an_unusable_storage_is_an_error_of_its_own(monkeypatch):
     monkeypatch.setenv("EDGEPACK_SEARCHES", "nonsense://x")
     with pytest.raises(EdgepackError) as caught:
         Study.open("latest")
     assert caught.value.code == "EP602"
+
+
+def everything(name):
+    """All that the commands read of a search, and that one which goes on writes."""
+    study = Study.open(name)
+    history.page(study)
+    assert study.recipe(0)
+    study.extend(trials=99, seconds=None)
+    study.enqueue("source", 0, {"scheme": "int8"})
+    study.ask(SPACE)
+    study.spent(1.0)
+
+
+@pytest.fixture
+def finished(stored):
+    study = Study.create("whole", request())
+    for _ in range(12):
+        study.enqueue("source", 0, {"scheme": "int8"})
+    for number, choice in study.ask(SPACE):
+        study.tell(evaluated(number, "source", 0, choice))
+    study.judged_by(Judge(metric="accuracy", source=0.9, samples=10))
+    study.conclude({"status": "infeasible", "devices": {}, "lost": {}, "runs": []})
+    everything("whole")
+    return stored / "searches.db"
+
+
+def test_damaged_pages_of_the_storage_are_one_coded_error(finished):
+    sound, page, told = finished.read_bytes(), 4096, 0
+    for seed in range(40):
+        luck = random.Random(seed)
+        pages = bytearray(sound)
+        for place in luck.sample(range(1, len(sound) // page), 8):
+            pages[place * page : place * page + page] = luck.randbytes(page)
+        finished.write_bytes(pages)
+        try:
+            everything("latest")
+        except EdgepackError as error:
+            assert error.code in ("EP602", "EP601", "EP102"), "or what it names is gone"
+            told += error.code == "EP602"
+    assert told > 10
+
+
+@pytest.mark.parametrize("name", ["request", "judge", "concluded", "seconds"])
+@pytest.mark.parametrize("value", ['{"model": 3}', '"x"', "{", "[1]"])
+def test_a_damaged_record_of_a_search_is_one_coded_error(finished, name, value):
+    with contextlib.closing(sqlite3.connect(finished)) as database, database:
+        changed = database.execute(
+            "UPDATE study_user_attributes SET value_json = ? WHERE key = ?", (value, name)
+        )
+        assert changed.rowcount == 1
+    with pytest.raises(EdgepackError) as caught:
+        everything("latest")
+    assert caught.value.code == "EP602"
+    assert str(finished) in caught.value.where
+    assert "Traceback" not in str(caught.value) and len(caught.value.what) < 400
+
+
+def test_what_is_no_damage_of_the_storage_stays_a_bug(finished):
+    with pytest.raises(KeyError):
+        Study.open("whole").tell(evaluated(99, "source", 0, Choice()))
