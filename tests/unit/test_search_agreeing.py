@@ -54,7 +54,9 @@ def test_the_last_run_asks_for_them_but_not_for_what_stays_on_a_device(
     monkeypatch.setattr(conclusion, "fitted", lambda *_: None)
     monkeypatch.setattr(conclusion.packages, "write", lambda *_, **__: unlabelled)
     monkeypatch.setattr(conclusion.plan, "make", lambda **given: made.update(given))
-    monkeypatch.setattr(conclusion.pipeline, "bench", lambda *_, **__: None)
+    monkeypatch.setattr(
+        conclusion.pipeline, "bench", lambda *_, **__: SimpleNamespace(interrupted=False)
+    )
     monkeypatch.setattr(conclusion, "tools", dict)
     request = SimpleNamespace(
         data=None, device_data=device_data, max_seconds=1.0, seed=0, budgets=()

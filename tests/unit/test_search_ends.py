@@ -24,6 +24,7 @@ from edgepack.model.hardware import RUNTIMES
 from edgepack.plan import Plan
 from edgepack.searching import asking, conclusion, history, loop
 from edgepack.searching.study import Study
+from edgepack.searching.values import Judge
 from tests import builders_search
 
 MET = {"quality_drop": 0.02, "latency_p50_ms": 2.0}
@@ -42,8 +43,8 @@ def searched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace
         shop = SimpleNamespace(source=SimpleNamespace(path=MODEL, sha256=""), given=None)
         builder = SimpleNamespace(obtain=None, workshop=shop)
         found = builders_search.trials(MET)[:1]
-        study.spent(0.0)
-        return SimpleNamespace(study=study, builder=builder, lost={}, run=lambda: found)
+        study.judged_by(Judge(metric="accuracy", source=0.9, samples=100))
+        return SimpleNamespace(study=study, builder=builder, lost={}, space=None, run=lambda: found)
 
     def call(*words: object) -> SimpleNamespace:
         done = CliRunner().invoke(cli, ["search", "-q", *map(str, words)], standalone_mode=False)
@@ -110,7 +111,8 @@ def measured(searched: SimpleNamespace, monkeypatch: pytest.MonkeyPatch) -> Simp
     monkeypatch.setattr(conclusion, "conclude", CONCLUDE)
     monkeypatch.setattr(conclusion, "built", lambda *_: ([signature], {}))
     monkeypatch.setattr(conclusion, "fitted", lambda *_: None)
-    monkeypatch.setattr(packages, "write", lambda *_, **__: None)
+    unlabelled = SimpleNamespace(data=None)
+    monkeypatch.setattr(packages, "write", lambda *_, **__: unlabelled)
     monkeypatch.setattr(pipeline, "bench", bench)
     return asked
 
@@ -203,4 +205,7 @@ def test_what_is_wrong_from_the_start_leaves_no_search(
 
 
 def test_the_runtimes_that_may_be_named_are_those_of_the_agent() -> None:
-    assert list(RUNTIMES) == [name for name in runtimes.names() if "/" not in name]
+    known = {
+        f"{name}/{api}".removesuffix("/interpreter") for name in RUNTIMES for api in RUNTIMES[name]
+    }
+    assert known == set(runtimes.names())

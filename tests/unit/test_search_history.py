@@ -16,6 +16,7 @@ from edgepack.searching import history
 from edgepack.searching.asking import new_name
 from edgepack.searching.document import schema
 from edgepack.searching.study import Study
+from edgepack.searching.values import Judge
 from tests import builders_search
 from tests.unit.test_search_study import request
 
@@ -180,7 +181,7 @@ def test_the_exit_code_says_what_was_found(limits, lost, code, tmp_path, monkeyp
     from edgepack.searching import asking
 
     def perform(study: Study, folder: object, **_: object) -> asking.Found:
-        study.spent(0.0)
+        study.judged_by(Judge(metric="accuracy", source=0.9, samples=100))
         conclusion = builders_search.conclusion(limits, lost)
         return asking.Found(name=study.name, tried=(), conclusion=conclusion, written={})
 
