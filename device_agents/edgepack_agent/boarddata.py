@@ -28,12 +28,7 @@ def examine(path: str) -> Dict[str, Any]:
         raise AgentError("EP302", error.what, error.hint) from None
     if not arrays:
         raise AgentError("EP302", "%s on the device has no x_test" % path, _HINT)
-    with zipfile.ZipFile(path) as archive:
-        damaged = archive.testzip()  # what is mapped was not held against its checksum
-    if damaged:
-        raise AgentError(
-            "EP302", "%s on the device is damaged: '%s' has a bad CRC-32" % (path, damaged), _HINT
-        )
+    _check_sums(path)
     for name, array in [*arrays.items(), ("y_test", labels)]:
         if array is not None and not _finite(array):
             what = "'%s' of %s on the device has NaN or infinite values" % (name, path)
@@ -45,6 +40,20 @@ def examine(path: str) -> Dict[str, Any]:
         "samples": min(len(array) for array in arrays.values()),
         "task": _task(labels),
     }
+
+
+def _check_sums(path: str) -> None:
+    """AgentError EP302 for a damaged file: what is mapped was not held against its checksum."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            damaged = archive.testzip()
+        why = "'%s' has a bad CRC-32" % damaged if damaged else None
+    except MemoryError:
+        raise
+    except Exception as error:  # zipfile has a dozen names for damage
+        why = str(error)
+    if why is not None:
+        raise AgentError("EP302", "%s on the device is damaged: %s" % (path, why), _HINT)
 
 
 def _finite(array: np.ndarray) -> bool:
