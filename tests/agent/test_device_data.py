@@ -65,6 +65,7 @@ def test_a_users_own_file_is_judged_by(host: Host, ask, tmp_path: Path) -> None:
         (lambda path: np.savez(path, y_test=np.zeros(3)), "EP302"),
         (lambda path: np.savez(path, x_test=np.array([{}])), "EP302"),
         (lambda path: overwritten(path), "EP302"),
+        (lambda path: beheaded(path), "EP302"),
         (lambda path: np.savez(path, x_test=np.full((9, 4, 4, 1), np.nan)), "EP302"),
         (lambda path: np.savez(path, x_test=images()[0], y_test=np.full(32, np.inf)), "EP302"),
     ],
@@ -77,6 +78,7 @@ def test_a_users_own_file_is_judged_by(host: Host, ask, tmp_path: Path) -> None:
         "no-inputs",
         "objects",
         "damaged",
+        "beheaded",
         "not-a-number",
         "infinite",
     ],
@@ -88,6 +90,12 @@ def test_what_is_no_data_ends_the_job(host: Host, ask, tmp_path: Path, make, cod
     (error,) = host.all("error")
     assert error["code"] == code
     assert "root:x" not in str(error), "nothing of a file's content is told"
+
+
+def beheaded(path: Path) -> None:
+    """Its directory, at the end, speaks of places before its beginning."""
+    np.savez(path, x_test=np.zeros((2, 2), np.float32), y_test=np.arange(2))
+    path.write_bytes(path.read_bytes()[1:])
 
 
 def overwritten(path: Path) -> None:
