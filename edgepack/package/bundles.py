@@ -77,7 +77,7 @@ def opened(path: Path, scratch: Path) -> tuple[Package, Path]:
     if not path.exists():
         hint = "Name a folder or a bundle that 'edgepack build' made."
         raise broken("there is no such folder or file", path, hint)
-    if path.suffix in _MODELS:
+    if path.is_file() and path.suffix in _MODELS:
         raise broken("a model, not a package", path, f"Build and measure it: edgepack run {path}")
     if path.is_file():
         directory = scratch / "package"

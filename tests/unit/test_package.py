@@ -181,6 +181,11 @@ def test_what_is_there_instead_of_a_package_is_said(tmp_path, name, said, hint):
     assert said in caught.value.what and hint in caught.value.hint
 
 
+def test_a_package_may_have_the_name_of_a_model(tmp_path, write):
+    write(tmp_path / "m.tflite")
+    assert package.opened(tmp_path / "m.tflite", tmp_path / "scratch")[1].name == "m.tflite"
+
+
 def test_a_file_that_is_no_bundle_is_one_coded_error(tmp_path):
     (tmp_path / "b.edgepack").write_bytes(b"not a zip")
     with pytest.raises(EdgepackError) as caught:
