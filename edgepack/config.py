@@ -306,13 +306,18 @@ def check_accelerator(profile: Profile) -> None:
             "EP105", "a delegate option is not a text", hint='Write device = "usb".'
         )
     for runtime in profile.runtimes:
-        interfaces = RUNTIMES.get(runtime.name)
-        if interfaces is None:
-            hint = did_you_mean(runtime.name, list(RUNTIMES))
-            raise EdgepackError("EP105", f"unknown runtime '{runtime.name}'", hint=hint)
-        if runtime.api not in (None, *interfaces):
-            raise EdgepackError(
-                "EP105",
-                f"{runtime.name} has no interface '{runtime.api}'",
-                hint=f"It has {', '.join(interfaces)}.",
-            )
+        check_runtime(runtime)
+
+
+def check_runtime(runtime: RuntimeSpec) -> None:
+    """EP105 for a runtime that no agent knows, or an interface that it does not have."""
+    interfaces = RUNTIMES.get(runtime.name)
+    if interfaces is None:
+        hint = did_you_mean(runtime.name, list(RUNTIMES))
+        raise EdgepackError("EP105", f"unknown runtime '{runtime.name}'", hint=hint)
+    if runtime.api not in (None, *interfaces):
+        raise EdgepackError(
+            "EP105",
+            f"{runtime.name} has no interface '{runtime.api}'",
+            hint=f"It has {', '.join(interfaces)}.",
+        )

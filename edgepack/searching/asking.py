@@ -10,12 +10,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from edgepack import data, fetching, fleet, selection
+from edgepack import config, data, fetching, fleet, selection
 from edgepack import package as packages
 from edgepack.compress import sources
 from edgepack.errors import EdgepackError, did_you_mean
-from edgepack.model import Budget, Event
-from edgepack.model.hardware import RUNTIMES
+from edgepack.model import Budget, Event, RuntimeSpec
 from edgepack.plan import Target, check_calibration, device_data
 from edgepack.searching import limits
 from edgepack.searching.answers import Conclusion
@@ -165,14 +164,8 @@ def begin(
 
 def _check_runtimes(names: Iterable[str]) -> None:
     for text in names:
-        name = text.partition("==")[0]
-        if text and name not in RUNTIMES:
-            raise EdgepackError(
-                "EP105",
-                f"There is no runtime '{name}'",
-                where="runtime",
-                hint=did_you_mean(name, list(RUNTIMES)),
-            )
+        if text:
+            config.check_runtime(RuntimeSpec(name=text.partition("==")[0]))
 
 
 def settled(request: Request, emit: Emit) -> Request:
