@@ -91,16 +91,12 @@ def profile(
     down: AgentError EP502 where that loses more than a tenth of an inference, unless `rounded`.
     """
     try:
-        found = _profile(_Model(path, config), {t.slot: v for t, v in zip(tensors, values)})
+        return _profile(_Model(path, config), dict(zip((t.slot for t in tensors), values)), rounded)
     except RuntimeError as error:
         raise _failed(str(error)) from None
-    told_ns = sum(each["ns"] for each in found["ops"])
-    if told_ns < TOLD * found["alone_ns"] and not rounded:
-        raise _failed("it tells of %.1f us of %.1f" % (told_ns / 1e3, found["alone_ns"] / 1e3))
-    return found
 
 
-def _profile(model: _Model, values: Dict[int, np.ndarray]) -> Dict[str, Any]:
+def _profile(model: _Model, values: Dict[int, np.ndarray], rounded: bool) -> Dict[str, Any]:
     run = model.runner(values)
     alone_ns = _alone_ns(run)
     runs: List[List[Tuple[str, int, int, int]]] = []
@@ -116,11 +112,13 @@ def _profile(model: _Model, values: Dict[int, np.ndarray]) -> Dict[str, Any]:
         runs.append(model.events())
     usual = _usual(walls)
     ops = _over_runs(runs, usual)
-    if sum(each["ns"] for each in ops) > 1.2 * max(walls):
+    told_ns = sum(each["ns"] for each in ops)
+    if told_ns > 1.2 * max(walls):
         raise _failed("operations that took longer than their inferences")
+    if told_ns < TOLD * alone_ns and not rounded:
+        raise _failed("it tells of %.1f us of %.1f" % (told_ns / 1e3, alone_ns / 1e3))
     total_ns = sum(walls[at] for at in usual) // len(usual)
-    found = {"runs": len(runs), "total_ns": total_ns, "estimated": False, "ops": ops}
-    return dict(found, alone_ns=alone_ns)
+    return {"runs": len(runs), "total_ns": total_ns, "estimated": False, "ops": ops}
 
 
 def _alone_ns(run: Callable[[], None]) -> int:
